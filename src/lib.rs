@@ -1,1 +1,6 @@
+//! proxmox-mcp as a library. See ARCHITECTURE.md for the map and the invariants.
 
+pub mod error;
+pub mod policy;
+pub mod progress;
+pub mod pve;

@@ -1,0 +1,51 @@
+//! The only yes/no: whether a request may change the cluster. Nobody else can make an [`Approved`] request, and the
+//! client sends nothing but GETs without one.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{error::Result, pve::Request};
+
+/// What a tool, or a single request, does to the cluster. One per tool: hints, listing, confirmation and documents
+/// derive from it. Ordered from harmless to destructive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Reads only.
+    Read,
+    /// Changes something, without losing data.
+    Write,
+    /// Deletes or overwrites something.
+    Destroy,
+}
+
+/// What the operator allows. Everything, at present; the type is the room for modes and guard rails.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {}
+
+/// A request that the policy let through. Only [`Policy::approve`] makes one.
+#[derive(Debug)]
+pub struct Approved(Request);
+
+impl Approved {
+    pub fn request(&self) -> &Request {
+        &self.0
+    }
+}
+
+impl Policy {
+    /// Whether a tool of this effect may be used at all.
+    pub fn allows(&self, _effect: Effect) -> Result<()> {
+        Ok(())
+    }
+
+    /// Approves one request of a tool: judged by the stricter of the tool's effect and the request's own, so that a
+    /// DELETE is destructive whatever tool built it.
+    ///
+    /// # Errors
+    /// `Denied` with the rule that forbids it.
+    pub fn approve(&self, tool: Effect, request: Request) -> Result<Approved> {
+        self.allows(tool.max(request.effect()))?;
+        Ok(Approved(request))
+    }
+}

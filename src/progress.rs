@@ -1,0 +1,41 @@
+//! Progress of one call, from whoever knows it (the task waiter) to whoever shows it (MCP, a progress bar). A closure,
+//! so that neither side knows the other.
+
+use std::sync::Arc;
+
+/// One report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// 0 to 100, where the task says so.
+    pub percent: Option<f64>,
+    /// One line: what is being done, or the last line of the task's log.
+    pub message: String,
+}
+
+/// Where reports go; [`Progress::none`] drops them.
+#[derive(Clone, Default)]
+pub struct Progress(Option<Arc<dyn Fn(Update) + Send + Sync>>);
+
+impl Progress {
+    pub fn none() -> Self {
+        Self(None)
+    }
+    pub fn to(sink: impl Fn(Update) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(sink)))
+    }
+    /// False where nobody listens: then the waiter need not read task logs.
+    pub fn is_watched(&self) -> bool {
+        self.0.is_some()
+    }
+    pub fn report(&self, update: Update) {
+        if let Some(sink) = &self.0 {
+            sink(update);
+        }
+    }
+}
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Progress(watched: {})", self.is_watched())
+    }
+}

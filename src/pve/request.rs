@@ -1,0 +1,146 @@
+//! A request to the Proxmox API as data: method, path and parameters, nothing sent. Plans are made of these, a dry run
+//! prints them, and the client sends exactly them.
+
+use std::borrow::Cow;
+
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Serialize, ser::SerializeStruct};
+
+use crate::policy::Effect;
+
+/// Everything but unreserved characters is encoded: PVE splits forms at `;` too and cuts a value at a second raw `=`.
+const ENCODE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Percent-encodes one path segment, query value or form value.
+pub fn encode(text: &str) -> Cow<'_, str> {
+    utf8_percent_encode(text, ENCODE).into()
+}
+
+/// `path` is relative to `/api2/json`, begins with `/`, and its segments are already encoded where they need it
+/// (UPIDs, volume ids: see [`encode`]). Parameters keep their order; a key may repeat (arrays).
+#[derive(Clone, PartialEq)]
+pub struct Request {
+    pub method: Method,
+    pub path: String,
+    pub params: Vec<(Cow<'static, str>, Param)>,
+}
+
+/// One parameter value; a secret is sent, but never shown.
+#[derive(Clone, PartialEq)]
+pub enum Param {
+    Plain(String),
+    Secret(String),
+}
+
+impl Param {
+    pub fn shown(&self) -> &str {
+        match self {
+            Self::Plain(v) => v,
+            Self::Secret(_) => "********",
+        }
+    }
+    fn sent(&self) -> &str {
+        match self {
+            Self::Plain(v) | Self::Secret(v) => v,
+        }
+    }
+}
+
+impl Request {
+    pub fn new(method: Method, path: impl Into<String>) -> Self {
+        Self { method, path: path.into(), params: Vec::new() }
+    }
+    pub fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path)
+    }
+    pub fn post(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path)
+    }
+    pub fn put(path: impl Into<String>) -> Self {
+        Self::new(Method::PUT, path)
+    }
+    pub fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
+    pub fn param(mut self, key: impl Into<Cow<'static, str>>, value: impl ToString) -> Self {
+        self.params.push((key.into(), Param::Plain(value.to_string())));
+        self
+    }
+    pub fn secret(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.params.push((key.into(), Param::Secret(value.into())));
+        self
+    }
+    /// Adds the parameter where there is a value.
+    pub fn maybe(self, key: &'static str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.param(key, value),
+            None => self,
+        }
+    }
+    /// Sends `1` where true and nothing where false (PVE refuses `true` and `false` in forms).
+    pub fn flag(self, key: &'static str, value: bool) -> Self {
+        if value { self.param(key, 1) } else { self }
+    }
+
+    /// What this request does by itself: a DELETE is destructive, whoever built it.
+    pub fn effect(&self) -> Effect {
+        match self.method {
+            Method::GET => Effect::Read,
+            Method::DELETE => Effect::Destroy,
+            _ => Effect::Write,
+        }
+    }
+
+    /// The parameters as a form or query string, secrets included: for the wire only.
+    pub(crate) fn encoded(&self) -> String {
+        let mut out = String::new();
+        for (key, value) in &self.params {
+            if !out.is_empty() {
+                out.push('&');
+            }
+            out.extend(utf8_percent_encode(key, ENCODE));
+            out.push('=');
+            out.extend(utf8_percent_encode(value.sent(), ENCODE));
+        }
+        out
+    }
+}
+
+/// `METHOD /path`, without parameters.
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")?;
+        for (key, value) in &self.params {
+            write!(f, " {key}={}", value.shown())?;
+        }
+        Ok(())
+    }
+}
+
+/// As shown in a plan: secrets masked, a repeated key as an array.
+impl Serialize for Request {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut params = serde_json::Map::new();
+        for (key, value) in &self.params {
+            let value = serde_json::Value::from(value.shown());
+            match params.get_mut(key.as_ref()) {
+                None => drop(params.insert(key.to_string(), value)),
+                Some(serde_json::Value::Array(all)) => all.push(value),
+                Some(first) => *first = vec![first.take(), value].into(),
+            }
+        }
+        let mut out = serializer.serialize_struct("Request", 3)?;
+        out.serialize_field("method", self.method.as_str())?;
+        out.serialize_field("path", &self.path)?;
+        out.serialize_field("params", &params)?;
+        out.end()
+    }
+}
