@@ -94,7 +94,7 @@ impl Request {
     }
 
     /// The parameters as a form or query string, secrets included: for the wire only.
-    pub(crate) fn encoded(&self) -> String {
+    pub fn encoded(&self) -> String {
         let mut out = String::new();
         for (key, value) in &self.params {
             if !out.is_empty() {
