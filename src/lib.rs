@@ -4,3 +4,4 @@ pub mod error;
 pub mod policy;
 pub mod progress;
 pub mod pve;
+pub mod sandbox;
