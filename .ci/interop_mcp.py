@@ -86,7 +86,7 @@ async def errors(client, vmid):
         await client.call_tool("proxmox-no-such-tool", {})
         raise AssertionError("an unknown tool was called")
     except MCPError as error:
-        assert error.error.code == -32602, error
+        assert error.code == -32602, error
     await refused(client, "proxmox-vm-info", "999999", vmid=999999)
     await refused(client, "proxmox-vm-info", "vmid", vmid="web")
     await refused(client, "proxmox-vm-info", "vmid", vmid=-1)
@@ -119,7 +119,7 @@ async def conversation(program, mode):
     # An empty directory: no .env of anybody's.
     server = StdioServerParameters(command=program, args=["--sandbox"], cwd=tempfile.mkdtemp())
     async with Client(server, mode=mode, read_timeout_seconds=60) as client:
-        era = client.session.protocol_version
+        era = client.protocol_version
         assert (era >= "2026-07-28") == (mode != "legacy"), f"{mode} gave {era}"
         await listing(client)
         vmid = await provisioning(client, "interop-web")
