@@ -3,7 +3,7 @@
 
 mod table;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use http::{Method, Response, header};
@@ -53,7 +53,7 @@ pub fn from_answer(request: &Request, answer: &Response<Bytes>, who: &str) -> Er
 }
 
 /// The error of a request that got no answer.
-pub fn from_send(request: &Request, failure: SendError, limit: Duration) -> Error {
+pub fn from_send(request: &Request, failure: SendError) -> Error {
     let write = request.method != Method::GET;
     let error = match failure {
         SendError::NotReady(error) => error,
@@ -66,10 +66,8 @@ pub fn from_send(request: &Request, failure: SendError, limit: Duration) -> Erro
         .hint(fingerprint_line(&presented)),
         SendError::Lost(words) if write => unclear(format!("the connection was lost before the answer: {words}")),
         SendError::Lost(words) => Error::new(Kind::Unavailable, format!("the connection was lost: {words}")),
-        SendError::TimedOut(words) => {
-            let words = format!("{words} ({} s; Proxmox's own limit is 30 s)", limit.as_secs());
-            if write { unclear(words) } else { Error::new(Kind::Timeout, words).hint(SLOW) }
-        }
+        SendError::TimedOut(words) if write => unclear(words),
+        SendError::TimedOut(words) => Error::new(Kind::Timeout, words).hint(SLOW),
         SendError::TooLarge(words) => Error::new(Kind::BadAnswer, words),
     };
     error.request(request.to_string())
