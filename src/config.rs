@@ -35,7 +35,7 @@ use crate::error::{Error, Result};
 /// Everything that was configured.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The first is the default. Empty only in the sandbox, which brings its own.
+    /// The first is the default. Empty only in the sandbox, which brings its own, and where none was asked for.
     pub clusters: Vec<ClusterConfig>,
     pub sandbox: bool,
     pub log_level: LevelFilter,
@@ -128,6 +128,20 @@ fn lower_first(text: &str) -> String {
 /// # Errors
 /// `BadSetting`, as [`collect`] and [`resolve`].
 pub fn load(matches: &ArgMatches) -> Result<Config> {
+    resolve(&inputs(matches)?, READ)
+}
+
+/// As [`load`], for commands that need no cluster: its settings are not looked at, and may be missing or wrong.
+///
+/// # Errors
+/// `BadSetting`, for the program's own settings.
+pub fn load_without_clusters(matches: &ArgMatches) -> Result<Config> {
+    resolve_for(&inputs(matches)?, READ, false)
+}
+
+const READ: ReadFile<'_> = &|path| std::fs::read_to_string(path);
+
+fn inputs(matches: &ArgMatches) -> Result<Inputs> {
     let mut env = BTreeMap::new();
     for (name, value) in std::env::vars_os() {
         let Some(name) = name.to_str() else { continue };
@@ -141,8 +155,7 @@ pub fn load(matches: &ArgMatches) -> Result<Config> {
             Err(_) => {}
         }
     }
-    let read: ReadFile<'_> = &|path| std::fs::read_to_string(path);
-    resolve(&collect(flags(matches), env, read)?, read)
+    collect(flags(matches), env, READ)
 }
 
 /// The settings among the arguments, wherever between the commands they stand.
@@ -189,11 +202,16 @@ pub fn collect(flags: BTreeMap<String, String>, env: BTreeMap<String, String>, r
 /// # Errors
 /// `BadSetting` with one line that names the variable and what was expected.
 pub fn resolve(inputs: &Inputs, read: ReadFile<'_>) -> Result<Config> {
+    resolve_for(inputs, read, true)
+}
+
+fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Result<Config> {
     let mut program = Lookup::new(inputs, read, Vec::new());
     let sandbox = program.parsed(&table::SANDBOX, "true or false", false, value::boolean)?;
     let log_level =
         program.parsed(&table::LOG_LEVEL, "off, error, warn, info, debug or trace", LevelFilter::WARN, value::level)?;
-    let named = if sandbox { None } else { program.find(&table::CLUSTERS)? };
+    let with_clusters = with_clusters && !sandbox;
+    let named = if with_clusters { program.find(&table::CLUSTERS)? } else { None };
     let names = match &named {
         Some(found) => {
             program.used(found);
@@ -210,7 +228,7 @@ pub fn resolve(inputs: &Inputs, read: ReadFile<'_>) -> Result<Config> {
     let mut warnings = clusters::unknown_names(inputs, &names);
     let mut resolved = Vec::new();
     let all: Vec<(&str, Vec<String>)> = match names.as_slice() {
-        _ if sandbox => Vec::new(),
+        _ if !with_clusters => Vec::new(),
         [] => vec![(ONLY_CLUSTER, Vec::new())],
         names => names.iter().map(|name| (name.as_str(), clusters::prefixes(name))).collect(),
     };

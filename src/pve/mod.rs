@@ -3,7 +3,7 @@
 mod auth;
 mod client;
 mod endpoints;
-mod error;
+pub mod error;
 mod https;
 mod perl;
 mod reader;
