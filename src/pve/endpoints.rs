@@ -1,9 +1,12 @@
 //! The members of one cluster: tried in order until one answers, and that one remembered. Holds no lock while a request
 //! is under way: a request that hangs delays no other.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,11 +29,13 @@ pub struct Endpoints {
     /// Where the last answer came from.
     current: AtomicUsize,
     transport: Arc<dyn Transport>,
+    /// How long callers wait, to be named when it is over.
+    limit: Duration,
 }
 
 impl Endpoints {
-    pub fn new(all: Vec<Endpoint>, transport: Arc<dyn Transport>) -> Self {
-        Self { all, current: AtomicUsize::new(0), transport }
+    pub fn new(all: Vec<Endpoint>, transport: Arc<dyn Transport>, limit: Duration) -> Self {
+        Self { all, current: AtomicUsize::new(0), transport, limit }
     }
 
     pub fn all(&self) -> &[Endpoint] {
@@ -107,7 +112,10 @@ impl Endpoints {
             .map_err(|e| SendError::NeverSent(format!("{} cannot be made a request: {e}", out.target)))?;
         match tokio::time::timeout_at(deadline, self.transport.send(request)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(SendError::TimedOut("no answer within the time limit".into())),
+            Err(_) => Err(SendError::TimedOut(format!(
+                "no answer within {} s (Proxmox itself gives up after 30 s)",
+                self.limit.as_secs()
+            ))),
         }
     }
 }

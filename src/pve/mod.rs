@@ -1,9 +1,10 @@
 //! The Proxmox VE API. Knows nothing of MCP.
 
+pub mod api;
 mod auth;
 mod client;
 mod endpoints;
-mod error;
+pub mod error;
 mod https;
 mod perl;
 mod reader;
