@@ -1,5 +1,6 @@
 //! proxmox-mcp as a library. See ARCHITECTURE.md for the map and the invariants.
 
+pub mod config;
 pub mod error;
 pub mod policy;
 pub mod progress;

@@ -1,12 +1,26 @@
 //! The Proxmox VE API. Knows nothing of MCP.
 
+mod auth;
+mod client;
+mod endpoints;
+mod error;
+mod https;
+mod perl;
+mod reader;
 mod request;
+mod scope;
 mod task;
 pub mod task_log;
+mod tls;
 mod transport;
 mod upid;
 
+pub use client::{Client, Defaults, Listing};
+pub use perl::{Perl, from_slice};
+pub use reader::Reader;
 pub use request::{Param, Request, encode};
+pub use scope::Scope;
 pub use task::{ExitStatus, TaskEnd, TaskRow, TaskStatus, WaitOptions, Waited};
+pub use tls::{fingerprint, fingerprint_line};
 pub use transport::{SendError, Transport};
 pub use upid::Upid;
