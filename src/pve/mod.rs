@@ -4,6 +4,8 @@ mod auth;
 mod client;
 mod endpoints;
 mod error;
+#[cfg(test)]
+mod fake;
 mod https;
 mod perl;
 mod reader;
@@ -14,6 +16,7 @@ pub mod task_log;
 mod tls;
 mod transport;
 mod upid;
+mod waiter;
 
 pub use client::{Client, Defaults, Listing};
 pub use perl::{Perl, from_slice};
@@ -24,3 +27,4 @@ pub use task::{ExitStatus, TaskEnd, TaskRow, TaskStatus, WaitOptions, Waited};
 pub use tls::{fingerprint, fingerprint_line};
 pub use transport::{SendError, Transport};
 pub use upid::Upid;
+pub use waiter::Waiter;
