@@ -20,7 +20,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    config::{ClusterConfig, Endpoint},
+    config::{ClusterConfig, Endpoint, ONLY_CLUSTER},
     error::{Error, Kind, Result},
     policy::Approved,
 };
@@ -184,7 +184,18 @@ impl Client {
             .with_max_times(3)
             .with_jitter();
         let outcome = attempt.retry(patience).when(|failed: &Failed| failed.again && Instant::now() < deadline).await;
-        outcome.map_err(|failed| failed.error)
+        outcome.map_err(|failed| self.named(failed.error))
+    }
+
+    /// A hint to pin the certificate names this cluster's own setting, where it has a name.
+    fn named(&self, error: Error) -> Error {
+        match &error.parts().hint {
+            Some(hint) if error.kind() == Kind::Certificate && self.0.name != ONLY_CLUSTER => {
+                let hint = hint.replacen("PROXMOX_", &format!("PROXMOX_CLUSTER_{}_", self.0.name), 1);
+                error.hint(hint)
+            }
+            _ => error,
+        }
     }
 
     async fn attempt(&self, request: &Request, out: &Outgoing, deadline: Instant) -> Result<Bytes, Failed> {

@@ -110,8 +110,15 @@ impl Endpoints {
         let request = request
             .body(out.body.clone())
             .map_err(|e| SendError::NeverSent(format!("{} cannot be made a request: {e}", out.target)))?;
+        let began = Instant::now();
         match tokio::time::timeout_at(deadline, self.transport.send(request)).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                let answer = outcome.as_ref().map(|answer| answer.status().as_u16()).map_err(SendError::words);
+                // The path without its query: parameters may hold secrets.
+                let path = out.target.split('?').next().unwrap_or_default();
+                tracing::debug!(method = %out.method, path, %endpoint, ?answer, elapsed = ?began.elapsed());
+                outcome
+            }
             Err(_) => Err(SendError::TimedOut(format!(
                 "no answer within {} s (Proxmox itself gives up after 30 s)",
                 self.limit.as_secs()

@@ -38,14 +38,21 @@ pub fn from_answer(request: &Request, answer: &Response<Bytes>, who: &str) -> Er
     // The phrase is one line, cut at the first; the body has all of it, where the server is new enough to send it.
     let mut message = if said.len() >= reason.len() { said.to_string() } else { reason };
     for (parameter, wrong) in &body.errors {
-        message.push_str(&format!("; {parameter}: {}", wrong.trim()));
+        let between = if message.ends_with('.') { " " } else { "; " };
+        message.push_str(&format!("{between}{parameter}: {}", wrong.trim()));
     }
     if message.is_empty() {
         message = format!("HTTP status {status} without a word of explanation");
     }
+    let mut errors = body.errors;
+    for secret in request.params.iter().filter_map(|(_, value)| value.secret()).filter(|secret| secret.len() > 3) {
+        // Proxmox may quote a value that it refuses.
+        message = message.replace(secret, "********");
+        errors.values_mut().for_each(|wrong| *wrong = wrong.replace(secret, "********"));
+    }
     let (kind, hint) = judge(request, answer, &message, who);
     let mut error =
-        Error::new(kind, explained(status, message)).status(status).errors(body.errors).request(request.to_string());
+        Error::new(kind, explained(status, message)).status(status).errors(errors).request(request.to_string());
     if let Some(hint) = hint {
         error = error.hint(hint);
     }
@@ -128,5 +135,75 @@ fn explained(status: u16, message: String) -> String {
         }
         596..=599 => format!("{message} ({status}: the connection to the node that this request is for broke)"),
         _ => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Against the answers of a real server, where they are at hand.
+
+    #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+    use serde_json::Value;
+
+    use super::*;
+
+    const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/pve/recordings.jsonl");
+
+    #[derive(Deserialize)]
+    struct Recording {
+        method: String,
+        path: String,
+        status: u16,
+        reason: String,
+        body: Value,
+    }
+
+    #[test]
+    fn every_refusal_of_a_real_server_keeps_its_words_and_gets_a_kind() {
+        let Ok(text) = std::fs::read_to_string(RECORDINGS) else {
+            println!("skipped: {RECORDINGS} is not there");
+            return;
+        };
+        let mut refusals = 0;
+        let mut without_kind = std::collections::BTreeSet::new();
+        for line in text.lines() {
+            let recording: Recording = serde_json::from_str(line).unwrap();
+            if recording.status < 400 {
+                continue;
+            }
+            refusals += 1;
+            let body = match &recording.body {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let mut answer = Response::new(Bytes::from(body));
+            *answer.status_mut() = http::StatusCode::from_u16(recording.status).unwrap();
+            let phrase = hyper::ext::ReasonPhrase::try_from(recording.reason.clone().into_bytes()).unwrap();
+            answer.extensions_mut().insert(phrase);
+            let request =
+                Request::new(recording.method.parse().unwrap(), recording.path.trim_start_matches("/api2/json"));
+            let error = from_answer(&request, &answer, "root@pam!full");
+            assert!(error.to_string().starts_with(&recording.reason), "{error} against {}", recording.reason);
+            if let Some(errors) = recording.body.get("errors").and_then(Value::as_object) {
+                for (parameter, wrong) in errors {
+                    let wrong = format!("{parameter}: {}", wrong.as_str().unwrap().trim());
+                    assert!(error.to_string().contains(&wrong), "{error} lacks {wrong}");
+                }
+                assert_ne!(error.kind(), Kind::Refused, "{error:?}");
+            }
+            let kind_by_status = match recording.status {
+                401 => Some(Kind::Unauthorized),
+                501 => Some(Kind::NotImplemented),
+                _ => None,
+            };
+            assert!(kind_by_status.is_none_or(|kind| kind == error.kind()), "{error:?}");
+            if error.kind() == Kind::Refused && error.parts().hint.is_none() {
+                without_kind.insert(error.to_string());
+            }
+        }
+        let share = without_kind.len() * 100 / refusals;
+        println!("{refusals} refusals; without a kind or a hint of their own: {without_kind:#?}");
+        assert!(share <= 15, "{share} % of the refusals mean nothing to the table: {without_kind:#?}");
     }
 }

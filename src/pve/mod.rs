@@ -5,18 +5,27 @@ mod auth;
 mod client;
 mod endpoints;
 pub mod error;
+#[cfg(test)]
+mod fake;
 mod https;
 mod perl;
 mod reader;
 mod request;
 mod scope;
+mod task;
+pub mod task_log;
 mod tls;
 mod transport;
+mod upid;
+mod waiter;
 
 pub use client::{Client, Defaults, Listing};
 pub use perl::{Perl, from_slice};
 pub use reader::Reader;
 pub use request::{Param, Request, encode};
 pub use scope::Scope;
+pub use task::{ExitStatus, TaskEnd, TaskRow, TaskStatus, WaitOptions, Waited};
 pub use tls::{fingerprint, fingerprint_line};
 pub use transport::{SendError, Transport};
+pub use upid::Upid;
+pub use waiter::Waiter;

@@ -86,7 +86,7 @@ fn lost() -> Outcome {
 
 fn cluster(hosts: &[&str], auth: Auth) -> ClusterConfig {
     ClusterConfig {
-        name: "test".into(),
+        name: crate::config::ONLY_CLUSTER.into(),
         endpoints: hosts.iter().map(|host| Endpoint { host: host.to_string(), port: 8006 }).collect(),
         auth,
         tls: Tls::System,
@@ -216,7 +216,7 @@ async fn errors_of_a_handler_are_not_tried_again_and_keep_proxmoxs_words() {
     });
     let error = client(&transport, token()).get::<Value>(&Request::get("/x")).await.unwrap_err();
     assert_eq!((error.kind(), error.parts().status, transport.sent().len()), (Kind::BadArgument, Some(400), 1));
-    assert_eq!(error.to_string(), "Parameter verification failed.; vmid: value must have a minimum value of 100");
+    assert_eq!(error.to_string(), "Parameter verification failed. vmid: value must have a minimum value of 100");
     assert_eq!(error.parts().errors["vmid"].trim(), "value must have a minimum value of 100");
 }
 
@@ -330,6 +330,9 @@ async fn a_refused_certificate_gives_the_line_to_add_and_is_not_tried_again() {
     assert_eq!((error.kind(), transport.sent().len()), (Kind::Certificate, 1));
     assert!(error.to_string().contains("it has expired") && error.to_string().contains("AB:CD"), "{error}");
     assert_eq!(error.parts().hint.as_deref(), Some("PROXMOX_FINGERPRINT=AB:CD"));
+    let named = ClusterConfig { name: "home".into(), ..cluster(&["a"], token()) };
+    let error = Client::with_transport(&named, transport.clone()).get::<Value>(&Request::get("/version")).await;
+    assert_eq!(error.unwrap_err().parts().hint.as_deref(), Some("PROXMOX_CLUSTER_home_FINGERPRINT=AB:CD"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -338,6 +341,16 @@ async fn an_answer_that_is_not_json_is_shown_by_its_beginning_only() {
     let error = client(&transport, token()).get::<Value>(&Request::get("/version")).await.unwrap_err();
     assert_eq!((error.kind(), transport.sent().len()), (Kind::BadAnswer, 1));
     assert!(error.to_string().contains("<html>üü") && error.to_string().chars().count() < 300, "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_proxmox_quotes_is_masked() {
+    let body = r#"{"message":"value 'hunter22' is too weak","errors":{"password":"'hunter22'"}}"#;
+    let transport = Scripted::new(move |_, _| refuse(400, "value 'hunter22' is too weak", body));
+    let request = Request::put("/access/password").secret("password", "hunter22");
+    let error = write(&client(&transport, token()), request).await.unwrap_err();
+    assert_eq!(error.to_string(), "value '********' is too weak; password: '********'");
+    assert!(!format!("{error:?}").contains("hunter22"), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

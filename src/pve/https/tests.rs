@@ -125,7 +125,7 @@ fn http(head: &str, body: &str) -> Option<Vec<u8>> {
 
 fn client(addresses: &[SocketAddr], host: &str, tls: Tls) -> Client {
     let cluster = ClusterConfig {
-        name: "test".into(),
+        name: crate::config::ONLY_CLUSTER.into(),
         endpoints: addresses.iter().map(|to| Endpoint { host: host.into(), port: to.port() }).collect(),
         auth: Auth::Token { id: TokenId { user: "ai@pve".into(), name: "mcp".into() }, secret: "s".into() },
         tls,
