@@ -23,6 +23,7 @@ mod access;
 mod call;
 mod clock;
 mod config;
+mod drives;
 mod faults;
 mod guest;
 mod listen;

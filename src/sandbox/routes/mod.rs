@@ -3,12 +3,15 @@
 mod access;
 mod accounts;
 mod cluster;
+mod content;
+mod guests;
 mod indexes;
 mod network;
 mod nodes;
 mod pools;
 mod resources;
 mod roles;
+mod storage;
 mod tasks;
 mod tokens;
 
@@ -29,4 +32,17 @@ pub const FAMILIES: &[&[Route]] = &[
     nodes::ROUTES,
     network::ROUTES,
     tasks::ROUTES,
+    storage::ROUTES,
+    content::ROUTES,
+    guests::lists::ROUTES,
+    guests::power::ROUTES,
+    guests::config::ROUTES,
+    guests::update::ROUTES,
+    guests::create::ROUTES,
+    guests::destroy::ROUTES,
+    guests::clone::ROUTES,
+    guests::disks::ROUTES,
+    guests::snapshots::ROUTES,
+    guests::migrate::ROUTES,
+    guests::cloudinit::ROUTES,
 ];
