@@ -23,6 +23,8 @@ use crate::{
 
 /// Renewed from this age on, while the old ticket (two hours) still serves everybody else.
 const RENEW_AFTER: Duration = Duration::from_secs(90 * 60);
+/// How long after a renewal that failed the next one is tried.
+const RENEW_PAUSE: Duration = Duration::from_secs(60);
 /// Not used beyond this age, whatever the server would say.
 const EXPIRES_AFTER: Duration = Duration::from_secs(118 * 60);
 
@@ -30,15 +32,17 @@ const EXPIRES_AFTER: Duration = Duration::from_secs(118 * 60);
 pub struct Credentials {
     auth: Auth,
     ticket: Cell<Option<Arc<Ticket>>>,
-    /// Held while logging in, so that many calls make one login. Holds how the last one failed, and how many there were.
+    /// Held while logging in, so that many calls make one login.
     login: Mutex<Logins>,
     limit: Duration,
 }
 
 #[derive(Default)]
 struct Logins {
-    count: u64,
+    /// How the last one failed, for those who waited for it.
     failed: Option<Error>,
+    /// When the last renewal was tried.
+    renewed: Option<Instant>,
     /// The TOTP step of the last code sent: Proxmox takes each code once.
     totp_step: u64,
 }
@@ -111,27 +115,22 @@ impl Credentials {
     }
 
     /// What to send with a request; logs in first where there is no usable ticket. A ticket that is only getting old
-    /// is renewed by one caller, while the others go on with it.
+    /// still serves, and is renewed behind the calls' backs.
     ///
     /// # Errors
     /// Whatever the login failed with.
-    pub async fn pass(&self, endpoints: &Endpoints, deadline: Instant) -> Result<Pass> {
+    pub async fn pass(self: &Arc<Self>, endpoints: &Arc<Endpoints>, deadline: Instant) -> Result<Pass> {
         if let Auth::Token { id, secret } = &self.auth {
-            return token_header(&format!("PVEAPIToken={id}={}", secret.expose_secret())).map(Pass::Token);
+            return sensitive(&format!("PVEAPIToken={id}={}", secret.expose_secret())).map(Pass::Token);
         }
         let ticket = self.ticket();
         if let Some(ticket) = &ticket {
             let age = ticket.made.elapsed();
-            if age < RENEW_AFTER {
-                return Ok(Pass::Ticket(ticket.clone()));
+            if age >= RENEW_AFTER && age < EXPIRES_AFTER {
+                tokio::spawn(self.clone().renew(ticket.clone(), endpoints.clone()));
             }
             if age < EXPIRES_AFTER {
-                if let Ok(mut logins) = self.login.try_lock()
-                    && let Err(error) = self.renew(&mut logins, ticket, endpoints).await
-                {
-                    tracing::warn!(%error, "the login could not be renewed yet");
-                }
-                return Ok(Pass::Ticket(self.ticket().unwrap_or_else(|| ticket.clone())));
+                return Ok(Pass::Ticket(ticket.clone()));
             }
         }
         self.log_in_again(ticket, endpoints, deadline).await.map(Pass::Ticket)
@@ -164,7 +163,7 @@ impl Credentials {
         endpoints: &Endpoints,
         deadline: Instant,
     ) -> Result<Arc<Ticket>> {
-        let before = self.login.try_lock().map(|logins| logins.count).ok();
+        let others_were_at_it = self.login.try_lock().is_err();
         let Ok(mut logins) = tokio::time::timeout_at(deadline, self.login.lock()).await else {
             return Err(Error::new(Kind::Timeout, "the login to Proxmox, begun by another call, takes too long"));
         };
@@ -173,33 +172,39 @@ impl Credentials {
         {
             return Ok(ticket);
         }
-        if before.is_none()
-            && let Some(error) = &logins.failed
-        {
+        if others_were_at_it && let Some(error) = &logins.failed {
             return Err(error.clone());
         }
-        logins.count += 1;
-        let outcome = self.log_in(&mut logins, endpoints).await;
+        let outcome = self.log_in(&mut logins, endpoints, deadline).await;
         logins.failed = outcome.as_ref().err().cloned();
         outcome.map(|ticket| self.keep(ticket))
     }
 
-    async fn renew(&self, logins: &mut Logins, old: &Ticket, endpoints: &Endpoints) -> Result<()> {
-        let Auth::Password { username, .. } = &self.auth else { return Ok(()) };
-        let by_ticket = ask(endpoints, self.limit, username, old.value.expose_secret(), None).await.and_then(made);
-        let ticket = match by_ticket {
-            Ok(ticket) => ticket,
-            Err(_) => self.log_in(logins, endpoints).await?,
+    /// By the old ticket, which needs no second factor; otherwise by the password.
+    async fn renew(self: Arc<Self>, old: Arc<Ticket>, endpoints: Arc<Endpoints>) {
+        let Auth::Password { username, .. } = &self.auth else { return };
+        let Ok(mut logins) = self.login.try_lock() else { return };
+        let renewed_already = self.ticket().is_none_or(|now| !Arc::ptr_eq(&now, &old));
+        if renewed_already || logins.renewed.is_some_and(|last| last.elapsed() < RENEW_PAUSE) {
+            return;
+        }
+        logins.renewed = Some(Instant::now());
+        let deadline = Instant::now() + self.limit;
+        let ticket = match ask(&endpoints, deadline, login(username, old.value.expose_secret())).await {
+            Ok(data) => made(data),
+            Err(_) => self.log_in(&mut logins, &endpoints, deadline).await,
         };
-        self.keep(ticket);
-        Ok(())
+        match ticket {
+            Ok(ticket) => drop(self.keep(ticket)),
+            Err(error) => tracing::warn!(%error, "the login to Proxmox could not be renewed yet"),
+        }
     }
 
-    async fn log_in(&self, logins: &mut Logins, endpoints: &Endpoints) -> Result<Ticket> {
+    async fn log_in(&self, logins: &mut Logins, endpoints: &Endpoints, deadline: Instant) -> Result<Ticket> {
         let Auth::Password { username, password, totp } = &self.auth else {
             return Err(Error::internal("a token needs no login"));
         };
-        let first = ask(endpoints, self.limit, username, password.expose_secret(), None)
+        let first = ask(endpoints, deadline, login(username, password.expose_secret()))
             .await
             .map_err(|error| explained(error, username))?;
         if !first.need_tfa {
@@ -211,7 +216,8 @@ impl Credentials {
         };
         let code = totp_code(secret, &mut logins.totp_step)?;
         let challenge = first.ticket.expose_secret();
-        let second = ask(endpoints, self.limit, username, &format!("totp:{code}"), Some(challenge)).await;
+        let second =
+            ask(endpoints, deadline, login(username, &format!("totp:{code}")).secret("tfa-challenge", challenge)).await;
         second.and_then(made).map_err(|error| match error.kind() {
             Kind::Unauthorized => Error::new(error.kind(), format!("{username}: the TOTP code was not accepted"))
                 .hint("is PROXMOX_TOTP_SECRET this user's, and are the clocks of this machine and the node right?"),
@@ -220,7 +226,7 @@ impl Credentials {
     }
 }
 
-fn token_header(value: &str) -> Result<HeaderValue> {
+fn sensitive(value: &str) -> Result<HeaderValue> {
     let mut value = HeaderValue::from_str(value)
         .map_err(|_| Error::bad_setting("the API token holds characters that cannot be sent in a header"))?;
     value.set_sensitive(true);
@@ -229,34 +235,32 @@ fn token_header(value: &str) -> Result<HeaderValue> {
 
 fn made(data: LoginData) -> Result<Ticket> {
     Ok(Ticket {
-        cookie: token_header(&format!("PVEAuthCookie={}", encode(data.ticket.expose_secret())))?,
-        csrf: token_header(&data.csrf)?,
+        cookie: sensitive(&format!("PVEAuthCookie={}", encode(data.ticket.expose_secret())))?,
+        csrf: sensitive(&data.csrf)?,
         value: data.ticket,
         made: Instant::now(),
     })
 }
 
-/// One `POST /access/ticket`. Repeated at the next endpoint on any failure: a login changes nothing.
-async fn ask(
-    endpoints: &Endpoints,
-    limit: Duration,
-    username: &str,
-    password: &str,
-    challenge: Option<&str>,
-) -> Result<LoginData> {
-    let mut request = Request::post("/access/ticket").param("username", username).secret("password", password);
-    if let Some(challenge) = challenge {
-        request = request.secret("tfa-challenge", challenge);
-    }
+fn login(username: &str, password: &str) -> Request {
+    Request::post("/access/ticket").param("username", username).secret("password", password)
+}
+
+/// Sends one login. Repeated at the next endpoint on any failure: a login changes nothing.
+async fn ask(endpoints: &Endpoints, deadline: Instant, request: Request) -> Result<LoginData> {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     let out = Outgoing { method: Method::POST, target: request.path.clone(), headers, body: request.encoded().into() };
-    let answer = match endpoints.send(&out, Instant::now() + limit, true).await {
+    let answer = match endpoints.send(&out, deadline, true).await {
         Ok(answer) => answer,
-        Err(failure) => return Err(error::from_send(&Request::get(request.path), failure, limit)),
+        // As of a read: nobody need wonder whether it was done.
+        Err(failure) => {
+            let read = Request::get(request.path.clone());
+            return Err(error::from_send(&read, failure).request(request.to_string()));
+        }
     };
     if !answer.status().is_success() {
-        return Err(error::from_answer(&request, &answer, username));
+        return Err(error::from_answer(&request, &answer, "this user"));
     }
     match perl::from_slice::<Login>(answer.body()) {
         Ok(Login { data: Some(data) }) => Ok(data),

@@ -20,7 +20,7 @@ use super::{
     transport::Transport,
 };
 use crate::{
-    config::{ClusterConfig, Endpoint},
+    config::{ClusterConfig, Endpoint, ONLY_CLUSTER},
     error::{Error, Kind, Result},
     policy::Approved,
 };
@@ -28,14 +28,16 @@ use crate::{
 /// pveproxy refuses longer bodies with a 501.
 const MAX_REQUEST_BODY: usize = 512 << 10;
 
+const USER_AGENT: &str = concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION"));
+
 /// Cheap to clone: all clones are one client.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
 struct Inner {
     name: String,
-    endpoints: Endpoints,
-    credentials: Credentials,
+    endpoints: Arc<Endpoints>,
+    credentials: Arc<Credentials>,
     /// The longest that one call waits for its answer, retries included.
     limit: Duration,
     presented: Option<Presented>,
@@ -88,8 +90,8 @@ impl Client {
     fn build(cluster: &ClusterConfig, transport: Arc<dyn Transport>, presented: Option<Presented>) -> Self {
         Self(Arc::new(Inner {
             name: cluster.name.clone(),
-            endpoints: Endpoints::new(cluster.endpoints.clone(), transport),
-            credentials: Credentials::new(cluster.auth.clone(), cluster.timeouts.request),
+            endpoints: Arc::new(Endpoints::new(cluster.endpoints.clone(), transport, cluster.timeouts.request)),
+            credentials: Arc::new(Credentials::new(cluster.auth.clone(), cluster.timeouts.request)),
             limit: cluster.timeouts.request,
             presented,
             defaults: Defaults {
@@ -182,7 +184,18 @@ impl Client {
             .with_max_times(3)
             .with_jitter();
         let outcome = attempt.retry(patience).when(|failed: &Failed| failed.again && Instant::now() < deadline).await;
-        outcome.map_err(|failed| failed.error)
+        outcome.map_err(|failed| self.named(failed.error))
+    }
+
+    /// A hint to pin the certificate names this cluster's own setting, where it has a name.
+    fn named(&self, error: Error) -> Error {
+        match &error.parts().hint {
+            Some(hint) if error.kind() == Kind::Certificate && self.0.name != ONLY_CLUSTER => {
+                let hint = hint.replacen("PROXMOX_", &format!("PROXMOX_CLUSTER_{}_", self.0.name), 1);
+                error.hint(hint)
+            }
+            _ => error,
+        }
     }
 
     async fn attempt(&self, request: &Request, out: &Outgoing, deadline: Instant) -> Result<Bytes, Failed> {
@@ -215,7 +228,7 @@ impl Client {
         pass.add_to(&mut headers, &out.method);
         let out = Outgoing { method: out.method.clone(), target: out.target.clone(), headers, body: out.body.clone() };
         self.0.endpoints.send(&out, deadline, repeatable).await.map_err(|failure| {
-            let error = error::from_send(request, failure, self.0.limit);
+            let error = error::from_send(request, failure);
             Failed { again: error.kind() == Kind::Unavailable, error }
         })
     }
@@ -254,5 +267,9 @@ fn outgoing(request: &Request) -> Result<Outgoing> {
         }
     }
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     Ok(Outgoing { method: request.method.clone(), target, headers, body })
 }
+
+#[cfg(test)]
+mod tests;

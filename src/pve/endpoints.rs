@@ -1,9 +1,12 @@
 //! The members of one cluster: tried in order until one answers, and that one remembered. Holds no lock while a request
 //! is under way: a request that hangs delays no other.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,11 +29,13 @@ pub struct Endpoints {
     /// Where the last answer came from.
     current: AtomicUsize,
     transport: Arc<dyn Transport>,
+    /// How long callers wait, to be named when it is over.
+    limit: Duration,
 }
 
 impl Endpoints {
-    pub fn new(all: Vec<Endpoint>, transport: Arc<dyn Transport>) -> Self {
-        Self { all, current: AtomicUsize::new(0), transport }
+    pub fn new(all: Vec<Endpoint>, transport: Arc<dyn Transport>, limit: Duration) -> Self {
+        Self { all, current: AtomicUsize::new(0), transport, limit }
     }
 
     pub fn all(&self) -> &[Endpoint] {
@@ -105,9 +110,19 @@ impl Endpoints {
         let request = request
             .body(out.body.clone())
             .map_err(|e| SendError::NeverSent(format!("{} cannot be made a request: {e}", out.target)))?;
+        let began = Instant::now();
         match tokio::time::timeout_at(deadline, self.transport.send(request)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(SendError::TimedOut("no answer within the time limit".into())),
+            Ok(outcome) => {
+                let answer = outcome.as_ref().map(|answer| answer.status().as_u16()).map_err(SendError::words);
+                // The path without its query: parameters may hold secrets.
+                let path = out.target.split('?').next().unwrap_or_default();
+                tracing::debug!(method = %out.method, path, %endpoint, ?answer, elapsed = ?began.elapsed());
+                outcome
+            }
+            Err(_) => Err(SendError::TimedOut(format!(
+                "no answer within {} s (Proxmox itself gives up after 30 s)",
+                self.limit.as_secs()
+            ))),
         }
     }
 }

@@ -83,6 +83,7 @@ pub struct GuestRef {
     pub vmid: Option<u32>,
     /// Exact name.
     #[serde(default)]
+    #[schemars(length(min = 1))]
     pub name: Option<String>,
     /// Its node: needed only where guests share a name.
     #[serde(default)]

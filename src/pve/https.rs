@@ -168,3 +168,6 @@ fn chain(error: &dyn StdError) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 mod auth;
 mod client;
 mod endpoints;
-mod error;
+pub mod error;
 #[cfg(test)]
 mod fake;
 mod guest;

@@ -40,6 +40,13 @@ impl Param {
             Self::Secret(_) => "********",
         }
     }
+    /// The value, where it is a secret: to take it out of what is shown.
+    pub(super) fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secret(v) => Some(v),
+        }
+    }
     fn sent(&self) -> &str {
         match self {
             Self::Plain(v) | Self::Secret(v) => v,

@@ -64,8 +64,8 @@ pub struct Resource {
     pub diskwrite: Option<u64>,
     pub netin: Option<u64>,
     pub netout: Option<u64>,
-    /// Can be -1 just after a container's start.
-    pub uptime: Option<i64>,
+    #[serde(default, deserialize_with = "uptime")]
+    pub uptime: Option<u64>,
 }
 
 impl Resource {
@@ -79,6 +79,11 @@ impl Resource {
 fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GuestKind, D::Error> {
     let word = word(deserializer)?;
     Ok(if matches!(&*word, "lxc" | "openvz") { GuestKind::Lxc } else { GuestKind::Qemu })
+}
+
+/// Just after its start a container's can be -1.
+fn uptime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(Option::<i64>::deserialize(deserializer)?.map(|seconds| u64::try_from(seconds).unwrap_or(0)))
 }
 
 /// Words that thousands of rows share are not copied.
@@ -299,6 +304,7 @@ mod tests {
             ]
         );
         let web = rows.vmid(110).ok_or_else(|| Error::internal("110 is not there"))?;
+        assert_eq!(rows.vmid(210).and_then(|r| r.uptime), Some(0));
         assert_eq!((web.tags().collect::<Vec<_>>(), web.maxmem), (vec!["a", "b"], Some(805_306_368)));
         Ok(())
     }

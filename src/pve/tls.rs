@@ -225,8 +225,9 @@ impl ServerCertVerifier for Verifier {
 fn in_words(why: &CertificateError, name: &ServerName<'_>, known_as: &str) -> String {
     let name = name.to_str();
     match why {
-        CertificateError::UnknownIssuer => {
-            format!("it was issued by an authority that {known_as} does not know (self-signed clusters: pin it)")
+        // A bad signature: an authority of the same name is known, with another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            format!("it was issued by an authority that {known_as} does not know")
         }
         CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
             format!("it is not for the name {name}, but for {}", presented.join(", "))

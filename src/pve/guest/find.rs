@@ -72,7 +72,8 @@ impl ResourceCache {
     /// it has not.
     async fn confirm(&self, client: &Client, mut guest: Guest, who: &GuestRef) -> Option<Guest> {
         let unknown = guest.name.is_none() || guest.status == "unknown";
-        if !unknown && !(who.name.is_some() && self.may_be_behind()) {
+        let doubtful = unknown || (who.name.is_some() && self.may_be_behind());
+        if !doubtful {
             return Some(guest);
         }
         let current = timeout(ASIDE, client.get::<Current>(&guest.current())).await;

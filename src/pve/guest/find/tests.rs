@@ -23,7 +23,7 @@ fn cluster(listed: Value, pve1: Value, pve2: Value) -> (Arc<Fake>, Client, Resou
         _ => match path.trim_start_matches("/nodes/").split('/').collect::<Vec<_>>()[..] {
             [_, _, vmid, "status", "current"] => {
                 let all = pve1.as_array().into_iter().chain(pve2.as_array()).flatten();
-                let found = all.filter(|g| g["vmid"].to_string() == vmid).cloned().next();
+                let found = vmid.parse().ok().and_then(|vmid: u64| all.filter(|g| g["vmid"] == vmid).next().cloned());
                 found.map_or(Answer::Error(500, "Configuration file does not exist"), Answer::Data)
             }
             _ => Answer::Error(501, "not implemented"),
