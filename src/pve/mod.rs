@@ -10,6 +10,7 @@ mod fake;
 mod guest;
 mod https;
 mod perl;
+mod pick;
 mod reader;
 mod request;
 mod resources;

@@ -33,6 +33,14 @@ const REREAD: Duration = Duration::from_millis(250);
 /// The longest wait: more is as good as for ever.
 const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// The last lines of a task's log, cleaned.
+///
+/// # Errors
+/// The client's.
+pub(super) async fn tail(client: &Client, upid: &Upid, count: usize) -> Result<Vec<String>> {
+    View::default().tail(client, upid, count).await
+}
+
 /// The waits of one cluster.
 #[derive(Default)]
 pub struct Waiter {
