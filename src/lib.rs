@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod docs;
+pub mod doctor;
 pub mod error;
 pub mod policy;
 pub mod progress;
