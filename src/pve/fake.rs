@@ -55,6 +55,7 @@ impl Fake {
             default_storage: None,
             default_bridge: None,
             timeouts: Timeouts { connect: Duration::from_secs(5), request: Duration::from_secs(30) },
+            sources: Vec::new(),
         };
         let client = Client::with_transport(&cluster, fake.clone());
         (fake, client)

@@ -7,10 +7,12 @@ mod endpoints;
 pub mod error;
 #[cfg(test)]
 mod fake;
+mod guest;
 mod https;
 mod perl;
 mod reader;
 mod request;
+mod resources;
 mod scope;
 mod task;
 pub mod task_log;
@@ -20,9 +22,11 @@ mod upid;
 mod waiter;
 
 pub use client::{Client, Defaults, Listing};
+pub use guest::{Guest, GuestKind, GuestRef, Want};
 pub use perl::{Perl, from_slice};
 pub use reader::Reader;
 pub use request::{Param, Request, encode};
+pub use resources::{Live, Resource, ResourceCache, Resources};
 pub use scope::Scope;
 pub use task::{ExitStatus, TaskEnd, TaskRow, TaskStatus, WaitOptions, Waited};
 pub use tls::{fingerprint, fingerprint_line};
