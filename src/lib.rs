@@ -5,6 +5,7 @@ pub mod call;
 pub mod cli;
 pub mod config;
 pub mod docs;
+pub mod doctor;
 pub mod error;
 mod execute;
 pub mod mcp;
