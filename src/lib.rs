@@ -6,3 +6,4 @@ pub mod error;
 pub mod policy;
 pub mod progress;
 pub mod pve;
+pub mod sandbox;

@@ -1,5 +1,6 @@
 //! The Proxmox VE API. Knows nothing of MCP.
 
+pub mod api;
 mod auth;
 mod client;
 mod endpoints;
