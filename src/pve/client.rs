@@ -10,7 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
-    Request,
+    Request, ResourceCache, Waiter,
     auth::{Credentials, Pass},
     endpoints::{Endpoints, Outgoing},
     error,
@@ -42,6 +42,8 @@ struct Inner {
     limit: Duration,
     presented: Option<Presented>,
     defaults: Defaults,
+    resources: ResourceCache,
+    waiter: Waiter,
 }
 
 /// What a call falls back on where it names none.
@@ -99,6 +101,8 @@ impl Client {
                 storage: cluster.default_storage.clone(),
                 bridge: cluster.default_bridge.clone(),
             },
+            resources: ResourceCache::default(),
+            waiter: Waiter::default(),
         }))
     }
 
@@ -114,6 +118,16 @@ impl Client {
 
     pub fn is_token(&self) -> bool {
         self.0.credentials.is_token()
+    }
+
+    /// The guests of this cluster.
+    pub fn resources(&self) -> &ResourceCache {
+        &self.0.resources
+    }
+
+    /// Waits for tasks of this cluster.
+    pub fn waiter(&self) -> &Waiter {
+        &self.0.waiter
     }
 
     pub fn defaults(&self) -> &Defaults {
@@ -168,7 +182,10 @@ impl Client {
     /// As [`Client::fetch`]; `Unclear` where it may have been processed although no answer came.
     pub async fn execute(&self, approved: &Approved) -> Result<serde_json::Value> {
         let request = approved.request();
-        let body = self.exchange(request).await?;
+        let body = self.exchange(request).await;
+        // After a failure too: it may have been processed in part.
+        self.0.resources.invalidate();
+        let body = body?;
         let answer: Listing<serde_json::Value> =
             serde_json::from_slice(&body).map_err(|e| error::bad_answer(request, &body, &e))?;
         Ok(answer.data)
