@@ -1,9 +1,8 @@
 //! Carries out an approved plan: sends each request once, waits for its task, and says truthfully how far it got. An
 //! answer that was lost is looked for in the task list before it is called unclear.
 
-use std::time::Instant;
-
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{
     call::Cx,
@@ -77,8 +76,17 @@ fn follow(upid: &Upid) -> String {
 
 /// One request, once. `Some` where Proxmox answered with a task.
 async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Option<Upid>> {
-    reader.scope().check(approved.request())?;
-    let answer = cx.client.execute(approved).await?;
+    reader.check(approved.request())?;
+    let before = Instant::now();
+    let answer = match cx.client.execute(approved).await {
+        Err(e) if e.is_unclear() => {
+            return match reader.adopt_lost_task(approved.request(), before).await {
+                Ok(Some(upid)) => Ok(Some(upid)),
+                _ => Err(e),
+            };
+        }
+        answer => answer?,
+    };
     match &answer {
         Value::String(text) if text.starts_with("UPID:") => text.parse().map(Some),
         _ => Ok(None),

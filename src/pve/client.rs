@@ -123,18 +123,18 @@ impl Client {
         self.0.credentials.is_token()
     }
 
-    pub fn defaults(&self) -> &Defaults {
-        &self.0.defaults
-    }
-
-    /// The guests, as shared by all calls.
+    /// The guests of this cluster.
     pub fn resources(&self) -> &ResourceCache {
         &self.0.resources
     }
 
-    /// The waits for tasks, as shared by all calls.
+    /// Waits for tasks of this cluster.
     pub fn waiter(&self) -> &Waiter {
         &self.0.waiter
+    }
+
+    pub fn defaults(&self) -> &Defaults {
+        &self.0.defaults
     }
 
     pub(super) fn vmids(&self) -> &Vmids {
@@ -189,10 +189,10 @@ impl Client {
     /// As [`Client::fetch`]; `Unclear` where it may have been processed although no answer came.
     pub async fn execute(&self, approved: &Approved) -> Result<serde_json::Value> {
         let request = approved.request();
-        let answer = self.exchange(request).await;
-        // Whatever came of it, what is known of the guests may be old now.
+        let body = self.exchange(request).await;
+        // After a failure too: it may have been processed in part.
         self.0.resources.invalidate();
-        let body = answer?;
+        let body = body?;
         let answer: Listing<serde_json::Value> =
             serde_json::from_slice(&body).map_err(|e| error::bad_answer(request, &body, &e))?;
         Ok(answer.data)

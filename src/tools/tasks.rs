@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::list::round;
 use crate::{
     call::MAX_SECONDS,
-    pve::{ExitStatus, TaskEnd, TaskRow, Upid, WaitOptions, Waited, encode, task_log},
+    pve::{ExitStatus, TaskEnd, TaskRow, Upid, WaitOptions, Waited, encode},
     tool::*,
 };
 
@@ -174,14 +174,11 @@ struct TaskReport {
     log: Vec<String>,
 }
 
-/// Lines of the log that are shown.
-const LINES: usize = 15;
-
 impl Query for TaskStatus {
     type Output = TaskReport;
     async fn query(&self, pve: &Reader<'_>) -> Result<TaskReport> {
         let upid: Upid = self.upid.parse()?;
-        let (status, log) = tokio::try_join!(pve.task_status(&upid), pve.task_log(&upid, LINES))?;
+        let (status, tail) = tokio::try_join!(pve.task_status(&upid), pve.task_tail(&upid))?;
         Ok(TaskReport {
             upid: upid.to_string(),
             kind: upid.kind.clone(),
@@ -190,9 +187,9 @@ impl Query for TaskStatus {
             user: upid.user.clone(),
             status: if status.is_some() { "stopped" } else { "running" }.to_owned(),
             success: status.as_ref().map(ExitStatus::is_success),
-            percent: log.iter().rev().find_map(|line| task_log::percent(line)).filter(|_| status.is_none()),
+            percent: tail.percent.filter(|_| status.is_none()),
             exitstatus: status.map(|s| s.to_string()),
-            log,
+            log: tail.lines,
         })
     }
 }
