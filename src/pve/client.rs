@@ -10,12 +10,13 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
-    Request,
+    Request, ResourceCache, Waiter,
     auth::{Credentials, Pass},
     endpoints::{Endpoints, Outgoing},
     error,
     https::Https,
     perl,
+    pick::Vmids,
     tls::Presented,
     transport::Transport,
 };
@@ -42,6 +43,9 @@ struct Inner {
     limit: Duration,
     presented: Option<Presented>,
     defaults: Defaults,
+    resources: ResourceCache,
+    waiter: Waiter,
+    vmids: Vmids,
 }
 
 /// What a call falls back on where it names none.
@@ -99,6 +103,9 @@ impl Client {
                 storage: cluster.default_storage.clone(),
                 bridge: cluster.default_bridge.clone(),
             },
+            resources: ResourceCache::default(),
+            waiter: Waiter::default(),
+            vmids: Vmids::default(),
         }))
     }
 
@@ -116,8 +123,22 @@ impl Client {
         self.0.credentials.is_token()
     }
 
+    /// The guests of this cluster.
+    pub fn resources(&self) -> &ResourceCache {
+        &self.0.resources
+    }
+
+    /// Waits for tasks of this cluster.
+    pub fn waiter(&self) -> &Waiter {
+        &self.0.waiter
+    }
+
     pub fn defaults(&self) -> &Defaults {
         &self.0.defaults
+    }
+
+    pub(super) fn vmids(&self) -> &Vmids {
+        &self.0.vmids
     }
 
     pub fn endpoints(&self) -> &[Endpoint] {
@@ -168,7 +189,10 @@ impl Client {
     /// As [`Client::fetch`]; `Unclear` where it may have been processed although no answer came.
     pub async fn execute(&self, approved: &Approved) -> Result<serde_json::Value> {
         let request = approved.request();
-        let body = self.exchange(request).await?;
+        let body = self.exchange(request).await;
+        // After a failure too: it may have been processed in part.
+        self.0.resources.invalidate();
+        let body = body?;
         let answer: Listing<serde_json::Value> =
             serde_json::from_slice(&body).map_err(|e| error::bad_answer(request, &body, &e))?;
         Ok(answer.data)

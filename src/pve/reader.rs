@@ -18,6 +18,10 @@ impl<'a> Reader<'a> {
         Self { client, scope }
     }
 
+    pub(crate) fn client(&self) -> &'a Client {
+        self.client
+    }
+
     pub fn scope(&self) -> &'a Scope {
         self.scope
     }
@@ -79,7 +83,7 @@ impl<'a> Reader<'a> {
         self.client.defaults().bridge.as_deref()
     }
 
-    async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
             outcome = work => outcome,
             () = self.scope.cancel.cancelled() => Err(Error::new(Kind::Cancelled, "the call was cancelled")),

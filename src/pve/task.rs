@@ -176,24 +176,12 @@ impl TaskEnd {
     }
 }
 
-/// What to try after a task's failure, by words of its exit status. First match counts.
+/// What to try after a failure that only tasks have, by words of its exit status in lower case. First match counts; what
+/// requests are refused with as well is in the table of [`super::error`].
 const HINTS: &[(&str, &str)] = &[
     ("can't lock file", "another task works on this guest: wait for it (list the running tasks), then try again"),
-    (
-        "is locked (",
-        "an operation holds the guest's lock: wait for its task; if none runs, the lock is stale and `qm unlock` or `pct unlock` on the node removes it",
-    ),
-    ("cfs-locked", "the cluster file system was busy: try again"),
-    ("already running", "nothing to do: it runs"),
-    ("not running", "nothing to do, or start it first"),
-    ("got timeout", "the guest or its storage did not answer in time: for a shutdown, use a longer timeout or stop it"),
     ("out of memory", "the node has too little free memory for it"),
     ("cannot allocate memory", "the node has too little free memory for it"),
-    ("no space left", "the storage is full"),
-    ("not enough space", "the storage is full: choose another or free some"),
-    ("snapshot feature is not available", "its storage cannot take snapshots: a backup can be taken instead"),
-    ("does not support snapshots", "its storage cannot take snapshots: a backup can be taken instead"),
-    ("linked clone feature", "linked clones need a template on a storage that supports them: make a full clone"),
     ("if it's a template", "templates cannot be started: clone it and start the clone"),
     ("bridge '", "choose a bridge that exists on this node"),
     ("can't migrate running vm", "ask for a live migration (online)"),
@@ -202,14 +190,8 @@ const HINTS: &[(&str, &str)] = &[
         "kvm virtualisation configured, but not available",
         "the node has no hardware virtualisation: set kvm=0 for the VM, or enable it in the firmware",
     ),
-    ("already exists", "choose another VMID or name"),
     ("already used", "choose another name"),
-    (
-        "checksum mismatch",
-        "what was downloaded is not what was expected, or the configuration changed meanwhile: read it again",
-    ),
-    ("storage '", "look at the storage: is it there, enabled and active on this node?"),
-    ("permission check failed", "the user or token lacks this privilege"),
+    ("checksum mismatch:", "what was downloaded is not what was expected: look at the URL and the checksum"),
     ("job errors", "the log names the guests whose backup failed"),
     ("interrupted by signal", "somebody stopped the task"),
     (
@@ -219,8 +201,9 @@ const HINTS: &[(&str, &str)] = &[
 ];
 
 fn hint(words: &str) -> Option<&'static str> {
-    let words = words.to_lowercase();
-    HINTS.iter().find(|(part, _)| words.contains(part)).map(|(_, hint)| *hint)
+    let lower = words.to_lowercase();
+    let of_tasks = HINTS.iter().find(|(part, _)| lower.contains(part)).map(|(_, hint)| *hint);
+    of_tasks.or_else(|| super::error::meaning(words).map(|(_, hint)| hint).filter(|hint| !hint.is_empty()))
 }
 
 #[cfg(test)]

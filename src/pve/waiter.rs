@@ -1,8 +1,10 @@
 //! Waits for tasks to end: one waiter for each cluster, shared by all calls. Looks often at first and seldom later, shares
 //! its looks among those who wait on one node, and reports what the task's log says. It never starts or stops a task.
 
+mod adopt;
 mod log;
 mod rounds;
+mod settle;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +16,7 @@ use std::{
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+pub use self::{adopt::AdoptQuery, settle::Becomes};
 use self::{
     log::View,
     rounds::{AFTER_SILENCE, Call, Rounds, pause},
@@ -71,7 +74,11 @@ impl Waiter {
             () = sleep_until(started + options.timeout.min(FOR_EVER)) => wait.last_look().await,
         };
         match status {
-            Some(status) => Ok(Waited::Done(wait.finish(status).await)),
+            Some(status) => {
+                // What the task changed, nobody knows yet.
+                client.resources().invalidate();
+                Ok(Waited::Done(wait.finish(status).await))
+            }
             None => {
                 let (percent, log, note) = wait.view.into_parts();
                 Ok(Waited::Running { log, percent, note })
@@ -94,6 +101,35 @@ impl Waiter {
 /// True where the node, or the way to it, gave no answer: it may give one later.
 fn is_silence(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unavailable | Kind::Timeout)
+}
+
+/// How a task ended; `None` while it runs.
+///
+/// # Errors
+/// `NotFound` where its node knows no such task, and the client's, with the UPID.
+pub(super) async fn status(client: &Client, upid: &Upid) -> Result<Option<ExitStatus>> {
+    let request = Request::get(format!("{}/status", upid.path()));
+    match client.get::<TaskStatus>(&request).await {
+        Ok(status) => Ok(status.end()),
+        Err(error) => match error.parts().errors.get("upid") {
+            Some(words) => Err(Error::not_found(format!("node {} says: {}", upid.node, words.trim()))
+                .hint("list the node's tasks: about the last 1,000 are kept, and a UPID must be given whole")
+                .upid(upid.as_str())
+                .request(request.to_string())),
+            None => Err(error.upid(upid.as_str())),
+        },
+    }
+}
+
+/// The last lines of a task's log, cleaned, and the percentage that they tell.
+///
+/// # Errors
+/// The client's.
+pub(super) async fn tail(client: &Client, upid: &Upid, count: usize) -> Result<(Vec<String>, Option<f64>)> {
+    let view = View::default();
+    let lines = view.tail(client, upid, count).await.map_err(|e| e.upid(upid.as_str()))?;
+    let percent = lines.iter().rev().find_map(|line| super::task_log::percent(line));
+    Ok((lines, percent))
 }
 
 /// One wait.
@@ -146,20 +182,8 @@ impl Wait<'_> {
         }
     }
 
-    /// How the task ended; `None` while it runs.
     async fn status(&self) -> Result<Option<ExitStatus>> {
-        let request = Request::get(format!("{}/status", self.upid.path()));
-        match self.client.get::<TaskStatus>(&request).await {
-            Ok(status) => Ok(status.end()),
-            Err(error) if error.parts().errors.contains_key("upid") => {
-                let words = error.parts().errors.values().next().map_or("no such task", |w| w.trim());
-                Err(Error::not_found(format!("node {} says: {words}", self.upid.node))
-                    .hint("list the node's tasks: old ones are forgotten (about the last 1,000 are kept), and a UPID must be given whole")
-                    .upid(self.upid.as_str())
-                    .request(request.to_string()))
-            }
-            Err(error) => Err(error.upid(self.upid.as_str())),
-        }
+        status(self.client, self.upid).await
     }
 
     fn silent(&self, error: &Error) {

@@ -170,7 +170,7 @@ impl Sandbox {
         if let Some(node) = state.nodes.get_mut(node) {
             node.online = online;
         }
-        state.generation += 1;
+        state.change_all();
     }
     /// The settings that connect a client to the cluster at this address, as lines of a `.env`. It holds a secret.
     pub fn env(&self, server: &Server) -> String {

@@ -37,13 +37,13 @@ pub const ROUTES: &[Route] = &[
 
 fn list(call: &Call) -> Answered {
     let state = call.sandbox.state();
+    let loads = call.sandbox.resources().loads(&state);
     let rows = state.nodes.values().map(|node| {
         let name = &node.name;
         let mut row = json!({"id": format!("node/{name}"), "node": name, "type": "node"});
         if state.may(&call.who, &format!("/nodes/{name}"), "Sys.Audit") {
             row["ssl_fingerprint"] = node.fingerprint.as_str().into();
-            if node.online {
-                let load = state.load(node);
+            if let Some(load) = loads.get(name).filter(|_| node.online) {
                 row["cpu"] = load.cpu.into();
                 row["maxcpu"] = node.cpus.into();
                 row["mem"] = load.memory.into();
@@ -71,7 +71,7 @@ fn node<'a>(call: &Call, state: &'a mut State) -> Result<&'a mut Node, Refusal> 
 fn status(call: &Call) -> Answered {
     let mut state = call.sandbox.state();
     let node = node(call, &mut state)?.clone();
-    let load = state.load(&node);
+    let load = call.sandbox.resources().loads(&state).get(&node.name).copied().unwrap_or_default();
     let average = |share: f64| format!("{:.2}", load.cpu * f64::from(node.cpus) * share);
     let kernel = "6.17.4-2-pve";
     let version = "#1 SMP PREEMPT_DYNAMIC PMX 6.17.4-2";
@@ -179,7 +179,7 @@ pub fn step_of(timeframe: &str) -> u64 {
 fn rrddata(call: &Call) -> Answered {
     let mut state = call.sandbox.state();
     let node = node(call, &mut state)?.clone();
-    let load = state.load(&node);
+    let load = call.sandbox.resources().loads(&state).get(&node.name).copied().unwrap_or_default();
     let step = step_of(call.text("timeframe"));
     let last = call.now() / step * step;
     let points = (0..60u64).rev().map(|back| {
