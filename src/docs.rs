@@ -1,6 +1,11 @@
-//! Renders the documents that are made from tables: `.env.example` and the README's settings table. Writes no files.
+//! Renders the documents that are made from tables: `.env.example`, the README's settings table and `tools.md`. Writes
+//! no files.
+
+mod tools;
 
 use std::fmt::Write as _;
+
+pub use tools::tools_md;
 
 use crate::{
     config::table::{API_URL, Group, SETTINGS, Setting, TOKEN_ID, TOKEN_SECRET},

@@ -20,3 +20,24 @@ fn the_settings_table_of_the_readme_is_current() -> Result<(), Box<dyn std::erro
     expect_file!["../README.md"].assert_eq(&renewed);
     Ok(())
 }
+
+#[test]
+fn every_dependency_has_its_reason_in_the_architecture() {
+    let manifest = include_str!("../Cargo.toml");
+    let architecture = include_str!("../ARCHITECTURE.md");
+    let names: Vec<&str> = manifest
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once(" = ").map(|(name, _)| name))
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in &names {
+        assert!(architecture.contains(&format!("\n| `{name}` |")), "{name} has no reason in ARCHITECTURE.md");
+    }
+    let rows = architecture.lines().skip_while(|line| !line.starts_with("| crate")).skip(2);
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        assert!(names.iter().any(|name| row.starts_with(&format!("| `{name}` |"))), "not a dependency: {row}");
+    }
+}

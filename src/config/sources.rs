@@ -9,7 +9,7 @@ use std::{
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::table::{Scope, Setting};
+use super::table::{self, Scope, Setting};
 use crate::error::{Error, Result};
 
 /// Reads a whole text file.
@@ -86,8 +86,9 @@ impl Found {
             Origin::DotEnv(path) => format!("{} in {}", self.name, path.display()),
             _ => self.name.clone(),
         };
-        // An address may hold a password before its `@`.
-        if self.setting.secret || self.text().contains('@') {
+        // An address may hold a password before its `@`, and the id and the secret of a token are easily swapped.
+        let private = self.setting.secret || [&table::TOKEN_ID, &table::USER].contains(&self.setting);
+        if private || self.text().contains('@') {
             return Error::bad_setting(format!("{place}: expected {expected}"));
         }
         let mut shown: String = self.text().chars().take(60).flat_map(char::escape_debug).collect();

@@ -399,7 +399,11 @@ fn bad_input_gives_one_line_that_names_the_variable_and_what_was_expected() {
         ),
         (
             &[URL, ("PROXMOX_TOKEN_NAME", "x"), ("PROXMOX_TOKEN_SECRET", "hunter2")],
-            "PROXMOX_TOKEN_NAME: expected user@realm!name (such as mcp@pve!mcp), or PROXMOX_USER beside a bare name; it is \"x\"",
+            "PROXMOX_TOKEN_NAME: expected user@realm!name (such as mcp@pve!mcp), or PROXMOX_USER beside a bare name",
+        ),
+        (
+            &[URL, ("PROXMOX_TOKEN_ID", "hunter2"), ("PROXMOX_TOKEN_SECRET", "a@pve!x")],
+            "PROXMOX_TOKEN_ID: expected user@realm!name",
         ),
         (
             &[URL, ("PROXMOX_TOKEN_ID", "a!x"), ("PROXMOX_TOKEN_SECRET", "hunter2")],

@@ -16,6 +16,7 @@ use super::{
     error,
     https::Https,
     perl,
+    pick::Vmids,
     tls::Presented,
     transport::Transport,
 };
@@ -44,6 +45,7 @@ struct Inner {
     defaults: Defaults,
     resources: ResourceCache,
     waiter: Waiter,
+    vmids: Vmids,
 }
 
 /// What a call falls back on where it names none.
@@ -103,6 +105,7 @@ impl Client {
             },
             resources: ResourceCache::default(),
             waiter: Waiter::default(),
+            vmids: Vmids::default(),
         }))
     }
 
@@ -132,6 +135,10 @@ impl Client {
 
     pub fn defaults(&self) -> &Defaults {
         &self.0.defaults
+    }
+
+    pub(super) fn vmids(&self) -> &Vmids {
+        &self.0.vmids
     }
 
     pub fn endpoints(&self) -> &[Endpoint] {

@@ -11,6 +11,7 @@ mod guest;
 mod https;
 mod lookup;
 mod perl;
+mod pick;
 mod reader;
 mod request;
 mod resources;

@@ -87,6 +87,8 @@ pub struct Guest {
     pub run: Option<Run>,
     /// Present once the statistics daemon has seen it.
     pub shown: Option<Shown>,
+    /// The generation of the state in which it last changed; kept by the state.
+    pub changed: u64,
 }
 
 impl Guest {
@@ -101,6 +103,7 @@ impl Guest {
             snapshots: Vec::new(),
             run: None,
             shown: None,
+            changed: 0,
         }
     }
 

@@ -23,6 +23,7 @@ mod access;
 mod call;
 mod clock;
 mod config;
+mod drives;
 mod faults;
 mod guest;
 mod listen;
@@ -169,7 +170,19 @@ impl Sandbox {
         if let Some(node) = state.nodes.get_mut(node) {
             node.online = online;
         }
-        state.generation += 1;
+        state.change_all();
+    }
+    /// The settings that connect a client to the cluster at this address, as lines of a `.env`. It holds a secret.
+    pub fn env(&self, server: &Server) -> String {
+        use secrecy::ExposeSecret;
+        let known = self.credentials();
+        format!(
+            "PROXMOX_API_URL=https://{}\nPROXMOX_TOKEN_ID={}\nPROXMOX_TOKEN_SECRET={}\nPROXMOX_FINGERPRINT={}\n",
+            server.addr,
+            known.token_id,
+            known.token_secret.expose_secret(),
+            server.fingerprint
+        )
     }
     /// Every method that is served, as `(method, path template)`.
     pub fn served(&self) -> impl Iterator<Item = (&http::Method, &'static str)> {

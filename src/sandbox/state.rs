@@ -78,6 +78,8 @@ pub struct State {
     pub options: Map<String, Value>,
     /// Grows with every change that `/cluster/resources` shows at once.
     pub generation: u64,
+    /// The generation that last concerned every guest: a round of the statistics daemon, a node gone or come back.
+    pub changed: u64,
     /// Guests changed since the statistics daemon's last round.
     unseen: BTreeSet<u32>,
     /// The statistics daemon's last round.
@@ -101,6 +103,7 @@ impl State {
             log: Vec::new(),
             options: Map::new(),
             generation: 0,
+            changed: 0,
             unseen: BTreeSet::new(),
             round: 0,
             random: fastrand::Rng::with_seed(seed),
@@ -114,11 +117,13 @@ impl State {
         let guest = self.guests.get_mut(&vmid)?;
         self.unseen.insert(vmid);
         self.generation += 1;
+        guest.changed = self.generation;
         Some(guest)
     }
-    pub fn add_guest(&mut self, guest: Guest) {
+    pub fn add_guest(&mut self, mut guest: Guest) {
         self.unseen.insert(guest.vmid);
         self.generation += 1;
+        guest.changed = self.generation;
         self.guests.insert(guest.vmid, guest);
     }
     /// Removes a guest and its membership in a pool; volumes and ACLs stay, as in PVE without `purge`.
@@ -148,6 +153,9 @@ impl State {
             self.pool_of.insert(vmid, name.to_owned());
         }
         self.generation += 1;
+        if let Some(guest) = self.guests.get_mut(&vmid) {
+            guest.changed = self.generation;
+        }
     }
     pub fn pool_of(&self, vmid: u32) -> Option<&str> {
         self.pool_of.get(&vmid).map(String::as_str)
@@ -213,7 +221,13 @@ impl State {
                 guest.shown = Some(guest.observe());
             }
         }
+        self.change_all();
+    }
+
+    /// Notes a change that concerns every guest.
+    pub fn change_all(&mut self) {
         self.generation += 1;
+        self.changed = self.generation;
     }
 
     /// A MAC address with the datacenter's prefix.

@@ -1,7 +1,10 @@
 //! The core of the simulated cluster, in-process and on a paused clock.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod accounts;
 mod basics;
+mod network;
+mod tasks;
 
 use bytes::Bytes;
 use http::{Request, Response};

@@ -1,13 +1,48 @@
 //! The methods that are served, a file for each family.
 
 mod access;
+mod accounts;
 mod cluster;
+mod content;
+mod guests;
+mod indexes;
+mod network;
+mod nodes;
+mod pools;
 mod resources;
+mod roles;
+mod storage;
 mod tasks;
+mod tokens;
 
 use super::router::Route;
 
 pub use resources::ResourceCache;
 
 /// The tables of all families.
-pub const FAMILIES: &[&[Route]] = &[access::ROUTES, cluster::ROUTES, resources::ROUTES, tasks::ROUTES];
+pub const FAMILIES: &[&[Route]] = &[
+    indexes::ROUTES,
+    access::ROUTES,
+    accounts::ROUTES,
+    tokens::ROUTES,
+    roles::ROUTES,
+    pools::ROUTES,
+    cluster::ROUTES,
+    resources::ROUTES,
+    nodes::ROUTES,
+    network::ROUTES,
+    tasks::ROUTES,
+    storage::ROUTES,
+    content::ROUTES,
+    guests::lists::ROUTES,
+    guests::power::ROUTES,
+    guests::config::ROUTES,
+    guests::update::ROUTES,
+    guests::create::ROUTES,
+    guests::destroy::ROUTES,
+    guests::clone::ROUTES,
+    guests::disks::ROUTES,
+    guests::snapshots::ROUTES,
+    guests::migrate::ROUTES,
+    guests::cloudinit::ROUTES,
+];

@@ -1,7 +1,10 @@
 //! `GET /cluster/resources`: what the statistics daemon last said of nodes, guests, storages, pools and networks. The
 //! list of guests is kept as text until something changes, since it can be long.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -18,16 +21,72 @@ use crate::sandbox::{
 
 pub const ROUTES: &[Route] = &[Route::get("/cluster/resources", resources)];
 
-/// The guests' rows as JSON text, as of a generation of the state.
+/// The guests' rows as JSON text, and the nodes' loads, as of a generation of the state.
 #[derive(Default)]
-pub struct ResourceCache(Mutex<Option<Arc<Rows>>>);
+pub struct ResourceCache(Mutex<Kept>);
 
-struct Rows {
-    generation: u64,
-    /// VMID and row, in the order of VMIDs.
-    guests: Vec<(u32, String)>,
-    /// All of them, with commas between.
-    joined: String,
+#[derive(Default)]
+struct Kept {
+    /// VMID → the generation in which the row was made, and the row.
+    rows: BTreeMap<u32, (u64, String)>,
+    /// All rows, as an answer.
+    all: Option<(u64, Bytes)>,
+    loads: Option<(u64, Arc<Loads>)>,
+}
+
+/// Node → what it is busy with.
+pub type Loads = BTreeMap<String, Load>;
+
+impl ResourceCache {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the nodes are busy with.
+    pub fn loads(&self, state: &State) -> Arc<Loads> {
+        let mut kept = self.lock();
+        match &kept.loads {
+            Some((generation, loads)) if *generation == state.generation => loads.clone(),
+            _ => {
+                let loads = Arc::new(state.loads());
+                kept.loads = Some((state.generation, loads.clone()));
+                loads
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// Makes the rows of the guests that changed, and forgets those that are gone.
+    fn refresh(&mut self, state: &State, now: u64) {
+        self.rows.retain(|vmid, _| state.guests().contains_key(vmid));
+        for (vmid, guest) in state.guests() {
+            let made = self.rows.get(vmid).map(|(made, _)| *made);
+            if made.is_none_or(|made| made < guest.changed || made < state.changed) {
+                self.rows.insert(*vmid, (state.generation, guest_row(state, guest, now).to_string()));
+            }
+        }
+    }
+
+    /// The list of all guests.
+    fn all(&mut self, state: &State, now: u64) -> Bytes {
+        if let Some((_, all)) = self.all.as_ref().filter(|(generation, _)| *generation == state.generation) {
+            return all.clone();
+        }
+        self.refresh(state, now);
+        let mut out = String::with_capacity(2 + self.rows.values().map(|(_, row)| row.len() + 1).sum::<usize>());
+        out.push('[');
+        for (at, (_, row)) in self.rows.values().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            out.push_str(row);
+        }
+        out.push(']');
+        let all = Bytes::from(out);
+        self.all = Some((state.generation, all.clone()));
+        all
+    }
 }
 
 fn resources(call: &Call) -> Answered {
@@ -40,18 +99,25 @@ fn resources(call: &Call) -> Answered {
         parts.extend(pools(&state, who).map(|row| row.to_string()));
     }
     if wants("vm") {
-        let rows = rows(call, &state);
-        match state.sees_all(who) || state.may_below(who, "/vms", "VM.Audit") {
-            true if rows.joined.is_empty() => {}
-            true => parts.push(rows.joined.clone()),
-            false => {
-                let seen = rows.guests.iter().filter(|(vmid, _)| state.may(who, &format!("/vms/{vmid}"), "VM.Audit"));
-                parts.extend(seen.map(|(_, row)| row.clone()));
+        let mut kept = call.sandbox.resources().lock();
+        let all = kept.all(&state, call.now());
+        let sees_all = state.sees_all(who) || state.may_below(who, "/vms", "VM.Audit");
+        match (sees_all, wanted) {
+            (true, Some(_)) => return Ok(Answer::text(all)),
+            (true, None) if all.len() > 2 => {
+                parts.push(String::from_utf8_lossy(&all[1..all.len() - 1]).into_owned());
+            }
+            (true, None) => {}
+            (false, _) => {
+                kept.refresh(&state, call.now());
+                let seen = kept.rows.iter().filter(|(vmid, _)| state.may(who, &format!("/vms/{vmid}"), "VM.Audit"));
+                parts.extend(seen.map(|(_, (_, row))| row.clone()));
             }
         }
     }
     if wants("node") {
-        parts.extend(state.nodes.keys().map(|name| node_row(&state, who, name, call.now()).to_string()));
+        let loads = call.sandbox.resources().loads(&state);
+        parts.extend(state.nodes.keys().map(|name| node_row(&state, who, (name, &loads), call.now()).to_string()));
     }
     if wants("storage") {
         for storage in state.storages.values().filter(|s| s.is_enabled()) {
@@ -71,20 +137,6 @@ fn resources(call: &Call) -> Answered {
         }
     }
     Ok(Answer::text(Bytes::from(format!("[{}]", parts.join(",")))))
-}
-
-fn rows(call: &Call, state: &State) -> Arc<Rows> {
-    let mut kept = call.sandbox.resources().0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(rows) = kept.as_ref().filter(|rows| rows.generation == state.generation) {
-        return rows.clone();
-    }
-    let now = call.now();
-    let guests: Vec<(u32, String)> =
-        state.guests().values().map(|guest| (guest.vmid, guest_row(state, guest, now).to_string())).collect();
-    let joined = guests.iter().map(|(_, row)| row.as_str()).collect::<Vec<_>>().join(",");
-    let rows = Arc::new(Rows { generation: state.generation, guests, joined });
-    *kept = Some(rows.clone());
-    rows
 }
 
 /// A number between 0 and 1 that differs from guest to guest and from round to round, but not between two looks.
@@ -109,9 +161,7 @@ pub fn guest_row(state: &State, guest: &Guest, now: u64) -> Value {
         row["status"] = "unknown".into();
         return row;
     };
-    if let Some(name) = &shown.name {
-        row["name"] = name.as_str().into();
-    }
+    row["name"] = shown.name.clone().unwrap_or_else(|| format!("{} {}", guest.kind.word(), guest.vmid)).into();
     let uptime = shown.running_since.map_or(0, |since| now.saturating_sub(since).max(1));
     let running = shown.running_since.is_some();
     let load = wobble(u64::from(guest.vmid), state.round);
@@ -135,7 +185,7 @@ pub fn guest_row(state: &State, guest: &Guest, now: u64) -> Value {
     row
 }
 
-fn node_row(state: &State, who: &Who, name: &str, now: u64) -> Value {
+fn node_row(state: &State, who: &Who, (name, loads): (&str, &Loads), now: u64) -> Value {
     let Some(node) = state.nodes.get(name) else { return Value::Null };
     let mut row = json!({"id": format!("node/{name}"), "node": name, "type": "node"});
     if !node.online {
@@ -145,8 +195,7 @@ fn node_row(state: &State, who: &Who, name: &str, now: u64) -> Value {
     row["status"] = "online".into();
     row["level"] = "".into();
     row["cgroup-mode"] = 2.into();
-    if state.may(who, &format!("/nodes/{name}"), "Sys.Audit") {
-        let load = state.load(node);
+    if let Some(load) = loads.get(name).filter(|_| state.may(who, &format!("/nodes/{name}"), "Sys.Audit")) {
         row["maxcpu"] = node.cpus.into();
         row["cpu"] = load.cpu.into();
         row["maxmem"] = node.memory.into();
@@ -180,6 +229,7 @@ fn pools<'a>(state: &'a State, who: &'a Who) -> impl Iterator<Item = Value> + 'a
 }
 
 /// What a node is busy with.
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Load {
     /// Fraction of its CPUs.
     pub cpu: f64,
@@ -190,21 +240,27 @@ pub struct Load {
 }
 
 impl State {
-    /// The load of a node, from the guests that run on it.
-    pub fn load(&self, node: &crate::sandbox::state::Node) -> Load {
-        let running = self.guests().values().filter(|guest| guest.node == node.name && guest.is_running());
-        let (mut cpu, mut memory) = (0.2, 2u64 << 30);
-        for guest in running {
-            let load = wobble(u64::from(guest.vmid), self.round);
-            cpu += load * 0.6 * guest.maxcpu();
-            memory += (guest.maxmem() as f64 * (0.3 + load * 0.4)) as u64;
+    /// What the nodes are busy with: the guests that run on them, and themselves.
+    pub fn loads(&self) -> Loads {
+        let mut loads = Loads::new();
+        for node in self.nodes.values() {
+            let disk = self.storages.get("local").map_or(0, |local| self.volumes.used(local, &node.name)) + (4 << 30);
+            loads.insert(node.name.clone(), Load { cpu: 0.2, memory: 2 << 30, disk: disk.min(node.disk) });
         }
-        let disk = self.storages.get("local").map_or(0, |local| self.volumes.used(local, &node.name)) + (4 << 30);
-        Load {
-            cpu: (cpu / f64::from(node.cpus)).min(1.0),
-            memory: memory.min(node.memory / 20 * 19),
-            disk: disk.min(node.disk),
+        for guest in self.guests().values().filter(|guest| guest.is_running()) {
+            if let Some(load) = loads.get_mut(&guest.node) {
+                let busy = wobble(u64::from(guest.vmid), self.round);
+                load.cpu += busy * 0.6 * guest.maxcpu();
+                load.memory += (guest.maxmem() as f64 * (0.3 + busy * 0.4)) as u64;
+            }
         }
+        for (name, load) in &mut loads {
+            if let Some(node) = self.nodes.get(name) {
+                load.cpu = (load.cpu / f64::from(node.cpus)).min(1.0);
+                load.memory = load.memory.min(node.memory / 20 * 19);
+            }
+        }
+        loads
     }
 
     /// Whether the caller has the privilege on a path and, by propagation, on everything below it, with no entries of

@@ -1,0 +1,105 @@
+//! Deleting guests.
+
+use std::time::Duration;
+
+use super::{found, kind, root_only};
+use crate::sandbox::{
+    call::Call,
+    guest::{Guest, Kind},
+    router::Route,
+    state::State,
+    wire::{Answered, Refusal},
+    worker::Worker,
+};
+
+pub const ROUTES: &[Route] =
+    &[Route::delete("/nodes/{node}/qemu/{vmid}", destroy), Route::delete("/nodes/{node}/lxc/{vmid}", destroy)];
+
+fn destroy(call: &Call) -> Answered {
+    let (kind, vmid, node) = (kind(call), call.vmid(), call.node().to_owned());
+    root_only(call, &["skiplock"])?;
+    let force = kind == Kind::Lxc && call.flag("force");
+    {
+        let state = call.sandbox.state();
+        let guest = state.guest(&node, kind, vmid)?;
+        if guest.config.flag("protection") {
+            let text = format!("can't remove {} {vmid} - protection mode enabled", kind.word());
+            return Err(Refusal::failed(text));
+        }
+        if guest.is_running() && !force {
+            return Err(Refusal::failed(match kind {
+                Kind::Qemu => format!("VM {vmid} is running - destroy failed"),
+                Kind::Lxc => format!("unable to destroy CT {vmid} - container is running"),
+            }));
+        }
+    }
+    let (skiplock, unreferenced) = (call.flag("skiplock"), call.flag("destroy-unreferenced-disks"));
+    let task = if kind == Kind::Qemu { "qmdestroy" } else { "vzdestroy" };
+    call.fork(&node.clone(), task, vmid, async move |worker| {
+        let _lock = worker.lock(kind, vmid).await?;
+        {
+            let state = worker.sandbox.state();
+            let guest = found(&state, &node, kind, vmid)?;
+            if !skiplock {
+                guest.check_lock()?;
+            }
+            if guest.is_running() && !force {
+                return Err(format!("{} {vmid} is running - destroy failed", kind.word()));
+            }
+            free_of_clones(&state, guest)?;
+        }
+        worker.work(Duration::from_millis(700)).await;
+        remove(&worker, &node, vmid, unreferenced);
+        Ok(())
+    })
+}
+
+/// # Errors
+/// Names the base volume that linked clones still need.
+fn free_of_clones(state: &State, guest: &Guest) -> Result<(), String> {
+    for (_, volid) in guest.volumes() {
+        let needed = state.guests().values().filter(|other| other.vmid != guest.vmid).any(|other| {
+            other.volumes().iter().any(|(_, clone)| {
+                let storage = state.storages.get(clone.split(':').next().unwrap_or_default());
+                let volume = storage.and_then(|storage| state.volumes.get(storage, &other.node, clone));
+                volume.is_some_and(|volume| volume.parent.as_deref() == Some(volid.as_str()))
+            })
+        });
+        if needed {
+            return Err(format!("base volume '{volid}' is still in use by linked cloned"));
+        }
+    }
+    Ok(())
+}
+
+fn remove(worker: &Worker, node: &str, vmid: u32, unreferenced: bool) {
+    let mut warnings = Vec::new();
+    let mut state = worker.sandbox.state();
+    let mut volumes = state.guests().get(&vmid).map(Guest::volumes).unwrap_or_default();
+    volumes.sort();
+    for (_, volid) in volumes {
+        let id = volid.split(':').next().unwrap_or_default();
+        if state.storages.contains_key(id) {
+            state.remove_volume(&volid, node);
+        } else {
+            warnings.push(format!("failed to get path and owner of volume '{volid}': storage '{id}' does not exist"));
+        }
+    }
+    if unreferenced {
+        let images = |storage: &&crate::sandbox::storage::Storage| storage.is_on(node) && storage.is_enabled();
+        let storages: Vec<_> = state.storages.values().filter(images).cloned().collect();
+        for storage in storages {
+            let left = state
+                .volumes
+                .on(&storage, node)
+                .filter(|volume| volume.vmid == Some(vmid) && matches!(volume.content.as_str(), "images" | "rootdir"));
+            for volid in left.map(|volume| volume.volid.clone()).collect::<Vec<_>>() {
+                state.remove_volume(&volid, node);
+            }
+        }
+    }
+    state.remove_guest(vmid);
+    state.access.acl.remove(&format!("/vms/{vmid}"));
+    drop(state);
+    warnings.iter().for_each(|text| worker.warn(text));
+}
