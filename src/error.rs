@@ -145,6 +145,19 @@ impl Error {
     pub fn parts(&self) -> &Parts {
         &self.0
     }
+    /// Everything that is known, as lines for a person or a model.
+    pub fn report(&self) -> String {
+        let parts = &*self.0;
+        let mut lines = vec![parts.message.clone()];
+        let mut line = |key: &str, value: Option<String>| lines.extend(value.map(|value| format!("{key}: {value}")));
+        line("request", parts.request.clone().map(|r| parts.status.map_or(r.clone(), |s| format!("{r} (HTTP {s})"))));
+        line("upid", parts.upid.clone());
+        line("done before", (!parts.done.is_empty()).then(|| parts.done.join(", ")));
+        line("log", (!parts.log.is_empty()).then(|| format!("\n  {}", parts.log.join("\n  "))));
+        line("hint", parts.hint.clone());
+        lines.join("\n")
+    }
+
     pub fn is_not_found(&self) -> bool {
         self.0.kind == Kind::NotFound
     }

@@ -1,7 +1,19 @@
 //! proxmox-mcp as a library. See ARCHITECTURE.md for the map and the invariants.
 
+pub mod arguments;
+pub mod call;
+pub mod cli;
+pub mod config;
+pub mod docs;
+pub mod doctor;
 pub mod error;
+mod execute;
+pub mod mcp;
+pub mod plan;
 pub mod policy;
 pub mod progress;
 pub mod pve;
+pub mod render;
 pub mod sandbox;
+pub mod tool;
+pub mod tools;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::{Serialize, ser::SerializeStruct};
+use serde_json::{Map, Value};
 
 use crate::policy::Effect;
 
@@ -38,6 +38,13 @@ impl Param {
         match self {
             Self::Plain(v) => v,
             Self::Secret(_) => "********",
+        }
+    }
+    /// The value, where it is a secret: to take it out of what is shown.
+    pub(super) fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secret(v) => Some(v),
         }
     }
     fn sent(&self) -> &str {
@@ -93,6 +100,20 @@ impl Request {
         }
     }
 
+    /// The parameters as shown in a plan: secrets masked, a repeated key as an array.
+    pub fn shown_params(&self) -> Map<String, Value> {
+        let mut params = Map::new();
+        for (key, value) in &self.params {
+            let value = Value::from(value.shown());
+            match params.get_mut(key.as_ref()) {
+                None => drop(params.insert(key.to_string(), value)),
+                Some(Value::Array(all)) => all.push(value),
+                Some(first) => *first = vec![first.take(), value].into(),
+            }
+        }
+        params
+    }
+
     /// The parameters as a form or query string, secrets included: for the wire only.
     pub fn encoded(&self) -> String {
         let mut out = String::new();
@@ -122,25 +143,5 @@ impl std::fmt::Debug for Request {
             write!(f, " {key}={}", value.shown())?;
         }
         Ok(())
-    }
-}
-
-/// As shown in a plan: secrets masked, a repeated key as an array.
-impl Serialize for Request {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut params = serde_json::Map::new();
-        for (key, value) in &self.params {
-            let value = serde_json::Value::from(value.shown());
-            match params.get_mut(key.as_ref()) {
-                None => drop(params.insert(key.to_string(), value)),
-                Some(serde_json::Value::Array(all)) => all.push(value),
-                Some(first) => *first = vec![first.take(), value].into(),
-            }
-        }
-        let mut out = serializer.serialize_struct("Request", 3)?;
-        out.serialize_field("method", self.method.as_str())?;
-        out.serialize_field("path", &self.path)?;
-        out.serialize_field("params", &params)?;
-        out.end()
     }
 }

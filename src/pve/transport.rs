@@ -22,4 +22,8 @@ pub enum SendError {
     Lost(String),
     /// Sent, and no answer within the time limit: it may be running still.
     TimedOut(String),
+    /// Answered, with more than any answer of the API holds; processed, and not read to the end.
+    TooLarge(String),
+    /// Nothing was tried: the transport itself cannot be set up (an unreadable CA file).
+    NotReady(crate::error::Error),
 }

@@ -31,6 +31,8 @@ pub struct Server {
     pub addr: SocketAddr,
     /// SHA-256 of the certificate, `AB:CD:…`.
     pub fingerprint: String,
+    /// The same as bytes.
+    pub sha256: [u8; 32],
     /// The certificate, which is its own authority.
     pub ca_pem: String,
     accepting: AbortHandle,
@@ -49,6 +51,7 @@ impl Drop for Server {
 struct Identity {
     acceptor: TlsAcceptor,
     fingerprint: String,
+    sha256: [u8; 32],
     pem: String,
 }
 
@@ -70,7 +73,8 @@ fn identity(sandbox: &Sandbox, addr: SocketAddr) -> Result<Identity, String> {
     let key = KeyPair::generate().map_err(|e| e.to_string())?;
     let certificate = params.self_signed(&key).map_err(|e| e.to_string())?;
     let der: CertificateDer<'static> = certificate.der().clone();
-    let fingerprint = Sha256::digest(&der).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
+    let fingerprint = crate::pve::fingerprint(&der);
+    let sha256 = Sha256::digest(&der).into();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -79,7 +83,7 @@ fn identity(sandbox: &Sandbox, addr: SocketAddr) -> Result<Identity, String> {
         .with_single_cert(vec![der], PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())))
         .map_err(|e| e.to_string())?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Identity { acceptor: TlsAcceptor::from(Arc::new(config)), fingerprint, pem: certificate.pem() })
+    Ok(Identity { acceptor: TlsAcceptor::from(Arc::new(config)), fingerprint, sha256, pem: certificate.pem() })
 }
 
 impl Sandbox {
@@ -90,7 +94,7 @@ impl Sandbox {
     pub async fn listen(&self, addr: SocketAddr) -> io::Result<Server> {
         let listener = TcpListener::bind(addr).await?;
         let addr = listener.local_addr()?;
-        let Identity { acceptor, fingerprint, pem } = identity(self, addr).map_err(io::Error::other)?;
+        let Identity { acceptor, fingerprint, sha256, pem } = identity(self, addr).map_err(io::Error::other)?;
         for node in self.state().nodes.values_mut() {
             node.fingerprint.clone_from(&fingerprint);
         }
@@ -107,7 +111,7 @@ impl Sandbox {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Ok(Server { addr, fingerprint, ca_pem: pem, accepting: accepting.abort_handle() })
+        Ok(Server { addr, fingerprint, sha256, ca_pem: pem, accepting: accepting.abort_handle() })
     }
 }
 

@@ -1,0 +1,134 @@
+"""A real MCP client, the Python SDK, over stdio against the program on its sandbox: both protocol eras."""
+
+import sys
+import tempfile
+import time
+
+import anyio
+from mcp import Client, MCPError, StdioServerParameters
+
+TOOLS = set(
+    """proxmox-list-nodes proxmox-node-status proxmox-list-vms proxmox-vm-info proxmox-list-lxc proxmox-lxc-info
+    proxmox-list-storage proxmox-storage-content proxmox-list-bridges proxmox-list-tasks proxmox-task-status
+    proxmox-wait-task proxmox-start-vm proxmox-stop-vm proxmox-reboot-vm proxmox-shutdown-vm proxmox-clone-vm
+    proxmox-delete-vm""".split()
+)
+
+
+async def data(client, tool, **arguments):
+    """The structured result of a call that succeeds. The SDK holds it to the tool's output schema."""
+    result = await client.call_tool(tool, arguments)
+    assert not result.is_error, f"{tool} {arguments}: {result.content[0].text}"
+    assert result.content[0].text.strip(), f"{tool}: no text"
+    return result.structured_content
+
+
+async def refused(client, tool, *words, **arguments):
+    """The text of a call that must fail as a tool error, naming what is wrong."""
+    result = await client.call_tool(tool, arguments)
+    text = result.content[0].text
+    assert result.is_error, f"{tool} {arguments}: no error but {text}"
+    for word in words:
+        assert word in text, f"{tool} {arguments}: {word!r} is not in {text!r}"
+
+
+async def listing(client):
+    listed = (await client.list_tools()).tools
+    assert TOOLS <= {tool.name for tool in listed}, TOOLS - {tool.name for tool in listed}
+    for tool in listed:
+        assert tool.title and tool.description and tool.output_schema, tool.name
+        assert tool.annotations.read_only_hint is not None, tool.name
+        assert tool.annotations.destructive_hint is not None, tool.name
+    by_name = {tool.name: tool for tool in listed}
+    assert by_name["proxmox-list-vms"].annotations.read_only_hint
+    assert by_name["proxmox-delete-vm"].annotations.destructive_hint
+    nodes = await data(client, "proxmox-list-nodes")
+    assert len(nodes["nodes"]) == 3, nodes
+
+
+async def provisioning(client, name):
+    templates = (await data(client, "proxmox-list-vms", template=True))["vms"]
+    clone = {"source_vmid": templates[0]["vmid"], "name": name}
+    before = await data(client, "proxmox-list-vms", limit=1)
+
+    planned = await data(client, "proxmox-clone-vm", **clone, dry_run=True)
+    assert planned["state"] == "planned", planned
+    assert planned["requests"][0]["method"] == "POST", planned
+    asked = await data(client, "proxmox-clone-vm", **clone, wait=True)
+    assert asked["state"] == "needs_confirmation", asked
+    after = await data(client, "proxmox-list-vms", limit=1)
+    assert before["total"] == after["total"], "a plan changed something"
+
+    steps = []
+
+    async def progress(done, total, message):
+        steps.append((done, total, message))
+
+    result = await client.call_tool(
+        "proxmox-clone-vm", clone | {"confirm": True, "wait": True}, progress_callback=progress
+    )
+    cloned = result.structured_content
+    assert cloned["state"] == "done" and cloned["exitstatus"] == "OK", cloned
+    assert len(steps) >= 2, f"no progress: {steps}"
+    assert steps == sorted(steps, key=lambda step: step[0]), f"progress goes back: {steps}"
+    vmid = cloned["about"]["vmid"]
+
+    started = await data(client, "proxmox-start-vm", name=name, wait=True)
+    assert started["state"] == "done", started
+    assert (await data(client, "proxmox-vm-info", vmid=vmid))["status"] == "running"
+    status = await data(client, "proxmox-task-status", upid=started["upid"])
+    assert status["exitstatus"] == "OK", status
+    return vmid
+
+
+async def errors(client, vmid):
+    try:
+        await client.call_tool("proxmox-no-such-tool", {})
+        raise AssertionError("an unknown tool was called")
+    except MCPError as error:
+        assert error.code == -32602, error
+    await refused(client, "proxmox-vm-info", "999999", vmid=999999)
+    await refused(client, "proxmox-vm-info", "vmid", vmid="web")
+    await refused(client, "proxmox-vm-info", "vmid", vmid=-1)
+    await refused(client, "proxmox-vm-info", "colour", vmid=vmid, colour="red")
+    await refused(client, "proxmox-vm-info", "name", name="")
+    await refused(client, "proxmox-vm-info")
+    await refused(client, "proxmox-task-status", "UPID", upid="nonsense")
+    await refused(client, "proxmox-start-vm", "already running", vmid=vmid, wait=True)
+
+
+async def cancelling(client, vmid):
+    """Cancelling ends the waiting at once, and not the task."""
+    stop = await data(client, "proxmox-stop-vm", vmid=vmid, wait=True)
+    assert stop["state"] == "done", stop
+    began = time.monotonic()
+    with anyio.move_on_after(0.5) as scope:
+        await client.call_tool(
+            "proxmox-clone-vm", {"source_vmid": vmid, "name": "cancelled", "confirm": True, "wait": True}
+        )
+    assert scope.cancelled_caught, "the clone was over too soon to be cancelled"
+    assert len((await data(client, "proxmox-list-nodes"))["nodes"]) == 3
+    assert time.monotonic() - began < 2, "the server was held up"
+    tasks = (await data(client, "proxmox-list-tasks", limit=5))["tasks"]
+    clone = next(task for task in tasks if task["type"] == "qmclone")
+    waited = await data(client, "proxmox-wait-task", upid=clone["upid"])
+    assert waited["exitstatus"] == "OK", waited
+
+
+async def conversation(program, mode):
+    # An empty directory: no .env of anybody's.
+    server = StdioServerParameters(command=program, args=["--sandbox"], cwd=tempfile.mkdtemp())
+    async with Client(server, mode=mode, read_timeout_seconds=60) as client:
+        era = client.protocol_version
+        assert (era >= "2026-07-28") == (mode != "legacy"), f"{mode} gave {era}"
+        await listing(client)
+        vmid = await provisioning(client, "interop-web")
+        await errors(client, vmid)
+        await cancelling(client, vmid)
+        deleted = await data(client, "proxmox-delete-vm", vmid=vmid, confirm=True, wait=True)
+        assert deleted["state"] == "done", deleted
+        print(f"mcp: {mode} ({era}): tools, plan, clone, start, errors, cancel, delete")
+
+
+for mode in ("legacy", "auto", "2026-07-28"):
+    anyio.run(conversation, sys.argv[1], mode)

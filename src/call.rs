@@ -1,0 +1,266 @@
+//! The one path of every call: look up, check arguments, read or plan, approve, show or confirm, execute, wait, tell.
+//! `dry_run`, `confirm`, `wait`, `timeout` and `poll_interval` exist here and nowhere else.
+
+use std::{panic::AssertUnwindSafe, sync::OnceLock, time::Duration};
+
+use futures::FutureExt;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    arguments,
+    config::Config,
+    error::{Error, Result},
+    execute,
+    plan::{Outcome, Shown, State},
+    policy::Policy,
+    progress::Progress,
+    pve::{Client, Reader, Scope, WaitOptions},
+    render,
+    tool::{Action, Control, Entry, Query},
+    tools,
+};
+
+/// One cluster and its client.
+pub struct Cluster {
+    pub name: String,
+    pub client: Client,
+}
+
+/// What all calls share: the clusters, the policy, and the tools' schemas once made.
+pub struct App {
+    clusters: Vec<Cluster>,
+    policy: Policy,
+    schemas: Vec<OnceLock<Map<String, Value>>>,
+}
+
+impl App {
+    /// Contacts nobody.
+    ///
+    /// # Errors
+    /// A cluster's settings that no client can be made of.
+    pub fn new(config: &Config) -> Result<Self> {
+        let clusters = config
+            .clusters
+            .iter()
+            .map(|cluster| Ok(Cluster { name: cluster.name.clone(), client: Client::new(cluster)? }))
+            .collect::<Result<_>>()?;
+        Ok(Self::with_clusters(clusters))
+    }
+
+    /// With clients made by the caller: how tests put in a simulated cluster.
+    pub fn with_clusters(clusters: Vec<Cluster>) -> Self {
+        Self { clusters, policy: Policy::default(), schemas: tools::all().map(|_| OnceLock::new()).collect() }
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub fn clusters(&self) -> &[Cluster] {
+        &self.clusters
+    }
+
+    /// The tools that may be used, with their input schemas.
+    pub fn tools(&self) -> impl Iterator<Item = (&'static Entry, &Map<String, Value>)> {
+        tools::all()
+            .enumerate()
+            .filter(|(_, entry)| self.policy.allows(entry.effect).is_ok())
+            .map(|(i, entry)| (entry, self.schema(i, entry)))
+    }
+
+    fn schema(&self, index: usize, entry: &Entry) -> &Map<String, Value> {
+        self.schemas[index].get_or_init(|| {
+            let names: Vec<&str> = self.clusters.iter().map(|c| c.name.as_str()).collect();
+            entry.input_schema(&names)
+        })
+    }
+
+    /// The cluster that a call names, else the first.
+    fn cluster(&self, args: &mut Map<String, Value>) -> Result<&Cluster> {
+        let named = args.remove("cluster");
+        let found = match named.as_ref().and_then(Value::as_str) {
+            Some(name) => self.clusters.iter().find(|c| c.name == name),
+            None => self.clusters.first(),
+        };
+        found.ok_or_else(|| {
+            Error::bad_setting("no Proxmox cluster is configured").hint("set PROXMOX_API_URL, or try --sandbox")
+        })
+    }
+}
+
+/// What one call brings along: where its progress goes, and whether it was cancelled.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    pub progress: Progress,
+    pub cancel: CancellationToken,
+}
+
+/// A result: data for programs, and the same facts as text for a model.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub data: Value,
+}
+
+impl Answer {
+    fn new(data: &impl serde::Serialize) -> Result<Self> {
+        serde_json::to_value(data)
+            .map(|data| Self { data })
+            .map_err(|e| Error::internal(format!("the result cannot be written as JSON: {e}")))
+    }
+    pub fn text(&self) -> String {
+        render::text(&self.data)
+    }
+}
+
+/// What a running call has at hand.
+#[derive(Clone, Copy)]
+pub struct Cx<'a> {
+    pub entry: &'static Entry,
+    pub client: &'a Client,
+    pub policy: &'a Policy,
+    pub context: &'a Context,
+}
+
+/// Calls a tool by name.
+///
+/// # Errors
+/// Everything that can go wrong, a panic in the tool included: that is this call's error and nobody else's.
+pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &Context) -> Result<Answer> {
+    let Some((index, entry)) = tools::all().enumerate().find(|(_, entry)| entry.name == name) else {
+        return Err(unknown_tool(name));
+    };
+    app.policy.allows(entry.effect)?;
+    // Prompts written for the reference may confirm what needs no confirmation here.
+    if entry.control.is_some_and(|control| !control.confirm) {
+        args.remove("confirm");
+    }
+    let mut args = arguments::check(app.schema(index, entry), args)?;
+    let cluster = app.cluster(&mut args)?;
+    let cx = Cx { entry, client: &cluster.client, policy: &app.policy, context };
+    match AssertUnwindSafe((entry.run)(cx, args)).catch_unwind().await {
+        Ok(result) => result,
+        Err(_) => Err(Error::internal(format!("a fault in {name}: the call was given up, the server goes on"))
+            .hint("what it had sent already may have taken effect: look at proxmox-list-tasks")),
+    }
+}
+
+/// Whether no tool has this name.
+pub fn is_unknown_tool(name: &str) -> bool {
+    tools::all().all(|entry| entry.name != name)
+}
+
+/// What to say of a tool that is not there.
+pub fn unknown_tool(name: &str) -> Error {
+    let error = Error::not_found(format!("unknown tool '{name}'"));
+    match arguments::nearest(name, tools::all().map(|entry| entry.name)) {
+        Some(near) => error.hint(format!("did you mean '{near}'?")),
+        None => error.hint("tools/list (or `proxmox-mcp tools`) names them all"),
+    }
+}
+
+/// Runs a tool that reads.
+pub(crate) async fn query<T: Query>(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answer> {
+    let tool: T = parse(args)?;
+    let scope = scope(&cx);
+    let reader = Reader::new(cx.client, &scope);
+    Answer::new(&tool.query(&reader).await?)
+}
+
+/// Runs a tool that changes something.
+pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> Result<Answer> {
+    /// A VMID chosen by us and taken by another meanwhile is tried again with the next, this often.
+    const TRIES: usize = 5;
+    let order = Order::take(&T::CONTROL, &mut args);
+    let tool: T = parse(args)?;
+    let scope = scope(&cx);
+    let reader = Reader::new(cx.client, &scope);
+    let mut tried = 0;
+    loop {
+        let plan = tool.plan(&reader).await?;
+        let approved =
+            plan.requests.iter().map(|r| cx.policy.approve(T::EFFECT, r.clone())).collect::<Result<Vec<_>>>()?;
+        let state = match order {
+            Order { dry_run: true, .. } => Some(State::Planned),
+            Order { confirmed: false, .. } => Some(State::NeedsConfirmation),
+            _ => None,
+        };
+        if let Some(state) = state {
+            let requests = plan.requests.iter().map(Shown::from).collect();
+            let next = match state {
+                State::NeedsConfirmation => "nothing was sent; call again with confirm: true to do it".to_owned(),
+                _ if T::CONTROL.confirm => {
+                    "nothing was sent; call again with confirm: true and without dry_run to do it".to_owned()
+                }
+                _ => "nothing was sent; call again without dry_run to do it".to_owned(),
+            };
+            return Answer::new(&Outcome { requests, next: Some(next), ..Outcome::new(state, &plan) });
+        }
+        match execute::run(&cx, &reader, &plan, &approved, order.wait).await {
+            Err(e) if plan.vmid_was_chosen && e.is_conflict() && tried + 1 < TRIES => tried += 1,
+            outcome => return Answer::new(&outcome?),
+        }
+    }
+}
+
+/// The control keys of a call.
+struct Order {
+    dry_run: bool,
+    /// Given, or not needed.
+    confirmed: bool,
+    wait: Option<WaitOptions>,
+}
+
+impl Order {
+    fn take(control: &Control, args: &mut Map<String, Value>) -> Self {
+        let mut flag = |key: &str, default: bool| args.remove(key).and_then(|v| v.as_bool()).unwrap_or(default);
+        let dry_run = flag("dry_run", false);
+        let confirmed = flag("confirm", false) || !control.confirm;
+        let wait = flag("wait", control.wait);
+        let mut seconds = |key: &str, default: f64| {
+            Duration::from_secs_f64(args.remove(key).and_then(|v| v.as_f64()).unwrap_or(default))
+        };
+        let timeout = seconds(control.timeout_key, control.timeout as f64);
+        let poll_interval = seconds("poll_interval", control.poll_interval);
+        Self { dry_run, confirmed, wait: wait.then_some(WaitOptions { timeout, poll_interval }) }
+    }
+}
+
+/// The control keys' part of an action's input schema.
+pub(crate) fn control_properties(control: &Control) -> Map<String, Value> {
+    let mut keys = Map::new();
+    keys.insert("dry_run".to_owned(), json!({"type": "boolean", "description": "Show the plan, send nothing."}));
+    if control.confirm {
+        keys.insert("confirm".to_owned(), json!({"type": "boolean", "description": "Must be true to do it."}));
+    }
+    keys.insert(
+        "wait".to_owned(),
+        json!({"type": "boolean", "default": control.wait, "description": "Wait for the task to end."}),
+    );
+    keys.insert(
+        control.timeout_key.to_owned(),
+        json!({"type": "number", "minimum": 0, "maximum": MAX_SECONDS, "default": control.timeout, "description": "Seconds to wait."}),
+    );
+    keys.insert(
+        "poll_interval".to_owned(),
+        json!({"type": "number", "minimum": 0.1, "maximum": 300, "default": control.poll_interval, "description": "Seconds between looks."}),
+    );
+    keys
+}
+
+/// A week: no task is waited for longer in one call.
+pub const MAX_SECONDS: u32 = 7 * 24 * 3600;
+
+fn parse<T: DeserializeOwned>(args: Map<String, Value>) -> Result<T> {
+    serde_json::from_value(Value::Object(args)).map_err(|e| Error::bad_argument(e.to_string()))
+}
+
+fn scope(cx: &Cx<'_>) -> Scope {
+    Scope {
+        tool: cx.entry.name,
+        api: cx.entry.api,
+        progress: cx.context.progress.clone(),
+        cancel: cx.context.cancel.clone(),
+    }
+}

@@ -1,0 +1,134 @@
+//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`. Stdout is for results only;
+//! logs, progress and errors go to stderr.
+
+use std::{
+    ffi::OsString,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
+
+use crate::{
+    call::App,
+    config::{self, Config},
+    error::{Error, Kind, Result},
+    mcp,
+};
+
+mod bars;
+mod call;
+mod demo;
+mod doctor;
+mod sandbox;
+mod tools;
+
+/// Wrong use: a bad flag, setting or argument.
+const USAGE: u8 = 2;
+/// A tool's error, or a failed check.
+const FAILED: u8 = 1;
+
+/// The whole command tree, settings included.
+pub fn command() -> Command {
+    Command::new(env!("CARGO_PKG_NAME"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(
+            "Lets an AI agent run a Proxmox VE cluster: MCP server over stdio, and a command line for the same tools",
+        )
+        .after_help(
+            "Without a command it serves MCP over stdio. Settings come from flags, then the environment, then .env.",
+        )
+        .args(config::clap_args())
+        .subcommand(Command::new("serve").about("Serve MCP over stdio (the default)"))
+        .subcommand(call::command())
+        .subcommand(
+            Command::new("tools")
+                .about("List the tools")
+                .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("With schemas, as JSON")),
+        )
+        .subcommand(
+            Command::new("demo").about("Clone and start a VM on a simulated cluster, through a real MCP conversation"),
+        )
+        .subcommand(sandbox::command())
+        .subcommand(doctor::command())
+}
+
+/// Runs the program.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(e) => {
+            // Help and version are answers: they go to stdout and are no failure.
+            let asked = matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            drop(e.print());
+            return if asked { ExitCode::SUCCESS } else { USAGE.into() };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return complain(&Error::internal(format!("cannot start: {e}"))),
+    };
+    let code = runtime.block_on(run(&matches)).unwrap_or_else(|e| complain(&e));
+    // A blocking read of stdin may still be under way; nothing waits for it.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(matches: &ArgMatches) -> Result<ExitCode> {
+    // These need no cluster, so none need be configured.
+    match matches.subcommand() {
+        Some(("tools", args)) => return tools::run(args.get_flag("json")),
+        Some(("demo", _)) => return demo::run().await,
+        Some(("sandbox", args)) => return sandbox::run(args).await,
+        _ => {}
+    }
+    let config = config::load(matches)?;
+    start_logging(&config);
+    match matches.subcommand() {
+        None | Some(("serve", _)) => {
+            let (app, _cluster) = open(&config).await?;
+            mcp::serve_stdio(Arc::new(app)).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(("call", args)) => call::run(&config, args).await,
+        Some(("doctor", args)) => doctor::run(&config, args).await,
+        Some((other, _)) => Err(Error::internal(format!("no command {other}"))),
+    }
+}
+
+/// The application on the configured clusters, or on an embedded one: that lives as long as the second value.
+async fn open(config: &Config) -> Result<(App, Option<sandbox::Embedded>)> {
+    if !config.sandbox {
+        return Ok((App::new(config)?, None));
+    }
+    let embedded = sandbox::Embedded::start(config).await?;
+    Ok((App::new(embedded.config())?, Some(embedded)))
+}
+
+fn start_logging(config: &Config) {
+    let logs = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .with_max_level(config.log_level);
+    // A second call in one process (tests) keeps the first.
+    drop(tracing::subscriber::set_global_default(logs.finish()));
+}
+
+/// An error on stderr: one line for what went wrong with the use, all that is known for the rest.
+fn complain(error: &Error) -> ExitCode {
+    let usage = matches!(error.kind(), Kind::BadSetting | Kind::BadArgument);
+    let text = match (usage, &error.parts().hint) {
+        (true, Some(hint)) => format!("{error} ({hint})"),
+        (true, None) => error.to_string(),
+        (false, _) => error.report(),
+    };
+    drop(writeln!(std::io::stderr(), "proxmox-mcp: {text}"));
+    if usage { USAGE.into() } else { FAILED.into() }
+}
+
+/// Writes to stdout; a reader that has gone (`| head`) is no fault.
+fn print(text: &str) {
+    drop(writeln!(std::io::stdout(), "{text}"));
+}

@@ -1,0 +1,401 @@
+//! The table of settings: every name that is accepted, its default and its help. Parsing, `--help`, `.env.example` and the
+//! README's table are all made from it; it knows no values.
+
+/// One setting. Its aliases are the names that other Proxmox programs use for the same thing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The environment variable, `PROXMOX_…`.
+    pub name: &'static str,
+    /// Other accepted variables, in the order in which they are looked for after `name`.
+    pub aliases: &'static [&'static str],
+    /// The command-line flag, without the two dashes; for a secret that of its file.
+    pub flag: &'static str,
+    /// What the value looks like, for `--help`.
+    pub value: &'static str,
+    /// What applies when it is not set, as it would be written.
+    pub default: Option<&'static str>,
+    /// A value for `.env.example`.
+    pub example: &'static str,
+    /// One sentence or two, without Markdown.
+    pub help: &'static str,
+    /// Never printed. Every name of it also exists as `…_FILE`, and on the command line only so, since
+    /// arguments can be read by every user of the machine.
+    pub secret: bool,
+    pub group: Group,
+    pub scope: Scope,
+}
+
+/// The heading under which a setting stands in `--help` and the documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    Endpoint,
+    Token,
+    Password,
+    Tls,
+    Defaults,
+    Timeouts,
+    Clusters,
+    Program,
+}
+
+impl Group {
+    pub const ALL: &[Self] = &[
+        Self::Endpoint,
+        Self::Token,
+        Self::Password,
+        Self::Tls,
+        Self::Defaults,
+        Self::Timeouts,
+        Self::Clusters,
+        Self::Program,
+    ];
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Endpoint => "Endpoint",
+            Self::Token => "API token",
+            Self::Password => "Password login",
+            Self::Tls => "TLS",
+            Self::Defaults => "Defaults",
+            Self::Timeouts => "Timeouts",
+            Self::Clusters => "Several clusters",
+            Self::Program => "Program",
+        }
+    }
+}
+
+/// Whether each of several clusters has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// One for the program.
+    Program,
+    /// Each cluster has its own as `PROXMOX_CLUSTER_<name>_…`; the plain name is the default for all clusters.
+    Shared,
+    /// Each cluster has its own; the plain name never applies to one of several clusters. Endpoints and credentials are
+    /// of this kind: a token must not be sent to a server that it was not given for.
+    Own,
+}
+
+impl Setting {
+    /// Every variable of it, the canonical one first, without the `…_FILE` forms.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+
+    /// Whether it may be written under `PROXMOX_CLUSTER_<name>_`.
+    pub fn per_cluster(&self) -> bool {
+        self.scope != Scope::Program
+    }
+}
+
+/// A plain setting of one cluster: the base that the entries below differ from.
+const BASE: Setting = Setting {
+    name: "",
+    aliases: &[],
+    flag: "",
+    value: "TEXT",
+    default: None,
+    example: "",
+    help: "",
+    secret: false,
+    group: Group::Endpoint,
+    scope: Scope::Own,
+};
+
+pub static API_URL: Setting = Setting {
+    name: "PROXMOX_API_URL",
+    aliases: &["PROXMOX_URL", "PROXMOX_HOST"],
+    flag: "api-url",
+    value: "URL",
+    example: "https://pve.example.com:8006",
+    help: "Address of the Proxmox VE server: a URL, host:port or a bare host. Several, separated by commas, are members of the same cluster, tried in order.",
+    ..BASE
+};
+pub static PORT: Setting = Setting {
+    name: "PROXMOX_PORT",
+    flag: "port",
+    value: "PORT",
+    default: Some("8006"),
+    example: "8006",
+    help: "Port of every address that names none (a proxy on the standard HTTPS port is written with :443).",
+    scope: Scope::Shared,
+    ..BASE
+};
+pub static TOKEN_ID: Setting = Setting {
+    name: "PROXMOX_TOKEN_ID",
+    aliases: &["PROXMOX_TOKEN_NAME"],
+    flag: "token-id",
+    value: "USER@REALM!NAME",
+    example: "mcp@pve!mcp",
+    help: "API token as user@realm!name, or its bare name together with PROXMOX_USER.",
+    group: Group::Token,
+    ..BASE
+};
+pub static TOKEN_SECRET: Setting = Setting {
+    name: "PROXMOX_TOKEN_SECRET",
+    aliases: &["PROXMOX_TOKEN_VALUE"],
+    flag: "token-secret-file",
+    value: "SECRET",
+    example: "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+    help: "Secret of the API token, as Proxmox VE showed it once.",
+    secret: true,
+    group: Group::Token,
+    ..BASE
+};
+pub static TOKEN: Setting = Setting {
+    name: "PROXMOX_TOKEN",
+    aliases: &["PROXMOX_API_TOKEN"],
+    flag: "token-file",
+    value: "USER@REALM!NAME=SECRET",
+    example: "mcp@pve!mcp=xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+    help: "API token and its secret in one, as user@realm!name=secret.",
+    secret: true,
+    group: Group::Token,
+    ..BASE
+};
+pub static USER: Setting = Setting {
+    name: "PROXMOX_USER",
+    aliases: &["PROXMOX_USERNAME"],
+    flag: "user",
+    value: "USER@REALM",
+    example: "mcp@pve",
+    help: "User as user@realm, of the password login or of a token given by its bare name. Without a realm: pam.",
+    group: Group::Password,
+    ..BASE
+};
+pub static PASSWORD: Setting = Setting {
+    name: "PROXMOX_PASSWORD",
+    flag: "password-file",
+    value: "PASSWORD",
+    example: "secret",
+    help: "Password of the user. An API token is the better choice: it can do less, and is revoked by itself.",
+    secret: true,
+    group: Group::Password,
+    ..BASE
+};
+pub static TOTP_SECRET: Setting = Setting {
+    name: "PROXMOX_TOTP_SECRET",
+    flag: "totp-secret-file",
+    value: "BASE32",
+    example: "JBSWY3DPEHPK3PXP",
+    help: "Secret of the user's second factor (TOTP), in base32 as Proxmox VE shows it.",
+    secret: true,
+    group: Group::Password,
+    ..BASE
+};
+pub static AUTH_METHOD: Setting = Setting {
+    name: "PROXMOX_AUTH_METHOD",
+    flag: "auth-method",
+    value: "token|password",
+    default: Some("token"),
+    example: "token",
+    help: "Which to use where a token and a password are both there.",
+    group: Group::Password,
+    scope: Scope::Shared,
+    ..BASE
+};
+pub static VERIFY: Setting = Setting {
+    name: "PROXMOX_VERIFY",
+    aliases: &["PROXMOX_VERIFY_SSL", "VERIFY_SSL", "PROXMOX_REJECT_UNAUTHORIZED"],
+    flag: "verify",
+    value: "BOOL",
+    default: Some("true"),
+    example: "true",
+    help: "Whether the server's certificate must be trusted by this machine. With false, anybody on the way can read the token: set PROXMOX_FINGERPRINT instead.",
+    group: Group::Tls,
+    scope: Scope::Shared,
+    ..BASE
+};
+pub static CA_FILE: Setting = Setting {
+    name: "PROXMOX_CA_FILE",
+    flag: "ca-file",
+    value: "FILE",
+    example: "/etc/proxmox-mcp/pve-root-ca.pem",
+    help: "Certificate authority to trust instead of this machine's, in PEM (/etc/pve/pve-root-ca.pem of the cluster).",
+    group: Group::Tls,
+    scope: Scope::Shared,
+    ..BASE
+};
+pub static FINGERPRINT: Setting = Setting {
+    name: "PROXMOX_FINGERPRINT",
+    flag: "fingerprint",
+    value: "SHA256",
+    example: "AA:BB:CC:… (32 bytes)",
+    help: "SHA-256 fingerprint of the server's certificate: the safe answer to a self-signed one. Several, separated by commas or spaces, where the members of a cluster have their own. Goes before PROXMOX_CA_FILE, and both before PROXMOX_VERIFY.",
+    group: Group::Tls,
+    scope: Scope::Shared,
+    ..BASE
+};
+pub static DEFAULT_NODE: Setting = Setting {
+    name: "PROXMOX_DEFAULT_NODE",
+    flag: "default-node",
+    value: "NODE",
+    example: "pve1",
+    help: "Node that is meant where a call names none.",
+    group: Group::Defaults,
+    ..BASE
+};
+pub static DEFAULT_STORAGE: Setting = Setting {
+    name: "PROXMOX_DEFAULT_STORAGE",
+    flag: "default-storage",
+    value: "STORAGE",
+    example: "local-lvm",
+    help: "Storage for new disks where a call names none.",
+    group: Group::Defaults,
+    scope: Scope::Shared,
+    ..BASE
+};
+pub static DEFAULT_BRIDGE: Setting = Setting {
+    name: "PROXMOX_DEFAULT_BRIDGE",
+    flag: "default-bridge",
+    value: "BRIDGE",
+    example: "vmbr0",
+    help: "Bridge for new network devices where a call names none.",
+    group: Group::Defaults,
+    scope: Scope::Shared,
+    ..BASE
+};
+pub static CONNECT_TIMEOUT: Setting = Setting {
+    name: "PROXMOX_CONNECT_TIMEOUT",
+    flag: "connect-timeout",
+    value: "SECONDS",
+    default: Some("5"),
+    example: "5",
+    help: "How long one address may take to accept a connection (5, 0.5, 500ms, 1m).",
+    group: Group::Timeouts,
+    scope: Scope::Shared,
+    ..BASE
+};
+pub static REQUEST_TIMEOUT: Setting = Setting {
+    name: "PROXMOX_TIMEOUT",
+    aliases: &["PROXMOX_REQUEST_TIMEOUT"],
+    flag: "timeout",
+    value: "SECONDS",
+    default: Some("30"),
+    example: "30",
+    help: "How long one request may take. Proxmox VE itself gives up after 30 s on what it passes on to another node.",
+    group: Group::Timeouts,
+    scope: Scope::Shared,
+    ..BASE
+};
+pub static CLUSTERS: Setting = Setting {
+    name: "PROXMOX_CLUSTERS",
+    flag: "clusters",
+    value: "NAMES",
+    example: "home,work",
+    help: "Names of several clusters, separated by commas; the first is the default. Each then has its settings under PROXMOX_CLUSTER_<name>_, such as PROXMOX_CLUSTER_home_API_URL.",
+    group: Group::Clusters,
+    scope: Scope::Program,
+    ..BASE
+};
+pub static SANDBOX: Setting = Setting {
+    name: "PROXMOX_SANDBOX",
+    flag: "sandbox",
+    value: "BOOL",
+    default: Some("false"),
+    example: "false",
+    help: "Run against the embedded simulated cluster; endpoints and credentials are then ignored.",
+    group: Group::Program,
+    scope: Scope::Program,
+    ..BASE
+};
+pub static LOG_LEVEL: Setting = Setting {
+    name: "PROXMOX_LOG",
+    aliases: &["PROXMOX_LOG_LEVEL", "LOG_LEVEL"],
+    flag: "log-level",
+    value: "LEVEL",
+    default: Some("warn"),
+    example: "warn",
+    help: "How much is logged, to stderr only: off, error, warn, info, debug or trace.",
+    group: Group::Program,
+    scope: Scope::Program,
+    ..BASE
+};
+pub static ENV_FILE: Setting = Setting {
+    name: "PROXMOX_ENV_FILE",
+    flag: "env-file",
+    value: "FILE",
+    default: Some(".env"),
+    example: "/etc/proxmox-mcp/env",
+    help: "File of settings, read after flags and environment. Without it, .env in the working directory, if there is one.",
+    group: Group::Program,
+    scope: Scope::Program,
+    ..BASE
+};
+
+/// All settings, in the order of the documents.
+pub static SETTINGS: &[&Setting] = &[
+    &API_URL,
+    &PORT,
+    &TOKEN_ID,
+    &TOKEN_SECRET,
+    &TOKEN,
+    &USER,
+    &PASSWORD,
+    &TOTP_SECRET,
+    &AUTH_METHOD,
+    &FINGERPRINT,
+    &CA_FILE,
+    &VERIFY,
+    &DEFAULT_NODE,
+    &DEFAULT_STORAGE,
+    &DEFAULT_BRIDGE,
+    &CONNECT_TIMEOUT,
+    &REQUEST_TIMEOUT,
+    &CLUSTERS,
+    &SANDBOX,
+    &LOG_LEVEL,
+    &ENV_FILE,
+];
+
+/// Names that other servers read and that have no effect here: told apart from misspelt ones. Each stands for itself and
+/// for `PROXMOX_CLUSTER_<name>_` with its ending.
+pub const WITHOUT_EFFECT: &[&str] = &[
+    "PROXMOX_REGION",
+    "PROXMOX_TIER",
+    "PROXMOX_CLUSTER_PATTERNS",
+    "PROXMOX_CLUSTER_VALIDATION",
+    "PROXMOX_CLUSTER_CACHE_TTL",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_and_flag_belongs_to_one_setting() {
+        let mut names = BTreeSet::new();
+        let mut flags = BTreeSet::new();
+        for setting in SETTINGS {
+            for name in setting.names() {
+                assert!(names.insert(name.to_owned()), "{name} twice");
+                if setting.secret {
+                    assert!(names.insert(format!("{name}_FILE")), "{name}_FILE twice");
+                }
+            }
+            assert!(flags.insert(setting.flag), "--{} twice", setting.flag);
+            assert_eq!(
+                setting.secret,
+                setting.flag.ends_with("-file") && !["ca-file", "env-file"].contains(&setting.flag)
+            );
+        }
+    }
+
+    #[test]
+    fn every_setting_is_documented_and_starts_with_the_prefix() {
+        for setting in SETTINGS {
+            assert!(setting.name.starts_with("PROXMOX_"), "{}", setting.name);
+            assert!(setting.help.ends_with('.') && !setting.help.contains('\n'), "{}", setting.name);
+            assert!(!setting.example.is_empty() && !setting.flag.is_empty(), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn endpoints_and_credentials_are_never_shared_between_clusters() {
+        for setting in [&API_URL, &TOKEN_ID, &TOKEN_SECRET, &TOKEN, &USER, &PASSWORD, &TOTP_SECRET] {
+            assert_eq!(setting.scope, Scope::Own, "{}", setting.name);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `tools.md`: the tool reference, rendered from the registry. Never edited by hand.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    policy::Effect,
+    tool::Entry,
+    tools::{self, FAMILIES},
+};
+
+const HEAD: &str = "\
+# Tools
+
+Generated from the source by `UPDATE_EXPECT=1 cargo test --test generated`; do not edit.
+
+Guests are chosen by `vmid` or by exact `name`, plus `node` where a name is not unique. Tools that change something take
+`dry_run` (shows the exact requests and sends nothing) and, where they start a task, `wait`, `timeout` and
+`poll_interval`; without `wait` they answer with the task's UPID. Those marked *confirm* do nothing without
+`confirm: true`: they answer with the plan instead. With several clusters every tool also takes `cluster`.
+";
+
+/// The whole document.
+pub fn tools_md() -> String {
+    let mut out = HEAD.to_owned();
+    let _ = writeln!(out, "\n{} tools:\n\n| tool | what | |\n| --- | --- | --- |", tools::all().count());
+    for tool in tools::all() {
+        let _ = writeln!(out, "| [`{0}`](#{0}) | {1} | {2} |", tool.name, tool.title, marks(tool));
+    }
+    for (family, tools) in FAMILIES {
+        let _ = writeln!(out, "\n## {family}");
+        for tool in *tools {
+            section(&mut out, tool);
+        }
+    }
+    out
+}
+
+fn marks(tool: &Entry) -> String {
+    let effect = match tool.effect {
+        Effect::Read => "reads",
+        Effect::Write => "changes",
+        Effect::Destroy => "**destroys**",
+    };
+    if tool.control.is_some_and(|c| c.confirm) { format!("{effect}, *confirm*") } else { effect.to_owned() }
+}
+
+fn section(out: &mut String, tool: &Entry) {
+    let _ = writeln!(out, "\n### {}\n\n{} ({})\n", tool.name, tool.description(), marks(tool));
+    let schema = tool.input_schema(&[]);
+    let required: Vec<&str> =
+        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let none = Map::new();
+    let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
+    if !properties.is_empty() {
+        out.push_str("| argument | type | default | |\n| --- | --- | --- | --- |\n");
+    }
+    for (name, property) in properties {
+        let default = match property.get("default") {
+            Some(default) => format!("`{default}`"),
+            None if required.contains(&name.as_str()) => "**required**".to_owned(),
+            None => String::new(),
+        };
+        let what = property["description"].as_str().unwrap_or_default().replace('\n', " ");
+        let _ = writeln!(out, "| `{name}` | {} | {default} | {what} |", kind(property));
+    }
+    let calls: Vec<String> = tool.api.iter().map(|api| format!("`{api}`")).collect();
+    let _ = writeln!(out, "\nProxmox API: {}", calls.join(", "));
+}
+
+fn kind(property: &Value) -> String {
+    if let Some(all) = property["enum"].as_array() {
+        return all.iter().map(|v| format!("`{}`", v.as_str().unwrap_or_default())).collect::<Vec<_>>().join(" \\| ");
+    }
+    let kind = property["type"].as_str().unwrap_or("any");
+    match (property["minimum"].as_f64(), property["maximum"].as_f64()) {
+        (Some(min), Some(max)) => format!("{kind} {min}–{max}"),
+        (Some(min), None) => format!("{kind} ≥ {min}"),
+        _ => kind.to_owned(),
+    }
+}

@@ -1,0 +1,174 @@
+//! `proxmox-mcp doctor`: looks at each cluster as this program would use it (settings, endpoints, TLS, login, version,
+//! rights, defaults) and says what is wrong, with one hint for each problem. It only reads.
+
+mod checks;
+mod rights;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::{
+    config::{ClusterConfig, Config, Origin, Source},
+    error::Result,
+    pve::Client,
+};
+
+/// What was found, for all clusters.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The `.env` file that was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env_file: Option<String>,
+    /// The program's own settings, and those that all clusters share.
+    pub settings: Vec<Used>,
+    /// What the settings themselves leave in doubt.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    pub clusters: Vec<Cluster>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Cluster {
+    pub name: String,
+    pub settings: Vec<Used>,
+    pub checks: Vec<Check>,
+}
+
+/// A setting, where it came from, and its value unless it is a secret.
+#[derive(Debug, Clone, Serialize)]
+pub struct Used {
+    pub setting: String,
+    /// The name it was found under, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given_as: Option<String>,
+    pub from: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// `endpoint`, `tls`, `login`, `version`, `rights`, `nodes` or `default`.
+    pub name: &'static str,
+    pub verdict: Verdict,
+    pub text: String,
+    /// What to do, where something is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// From good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Ok,
+    Warning,
+    Failed,
+}
+
+impl Check {
+    fn new(name: &'static str, verdict: Verdict, text: impl Into<String>) -> Self {
+        Self { name, verdict, text: text.into(), hint: None }
+    }
+    fn ok(name: &'static str, text: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Ok, text)
+    }
+    fn warning(name: &'static str, text: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Warning, text)
+    }
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Examines every cluster of the settings, all at once.
+pub async fn examine(config: &Config) -> Report {
+    let clusters = config.clusters.iter().map(|cluster| examine_cluster(cluster, &Client::new));
+    Report {
+        env_file: config.env_file.as_ref().map(|path| path.display().to_string()),
+        settings: used(&config.sources),
+        warnings: config.warnings.clone(),
+        clusters: futures::future::join_all(clusters).await,
+    }
+}
+
+/// Examines one cluster through the clients that `connect` makes: one for each endpoint, so that each is really tried.
+pub async fn examine_cluster(cluster: &ClusterConfig, connect: &dyn Fn(&ClusterConfig) -> Result<Client>) -> Cluster {
+    Cluster {
+        name: cluster.name.clone(),
+        settings: used(&cluster.sources),
+        checks: checks::all(cluster, connect).await,
+    }
+}
+
+fn used(sources: &[Source]) -> Vec<Used> {
+    let given = sources.iter().filter(|source| source.origin != Origin::Default);
+    given
+        .map(|source| Used {
+            setting: source.setting.to_string(),
+            given_as: (source.name_used != source.setting).then(|| source.name_used.clone()),
+            from: source.origin.to_string(),
+            value: source.value.clone(),
+        })
+        .collect()
+}
+
+impl Report {
+    /// The worst of all checks.
+    pub fn verdict(&self) -> Verdict {
+        let checks = self.clusters.iter().flat_map(|cluster| &cluster.checks);
+        let of_settings = if self.warnings.is_empty() { Verdict::Ok } else { Verdict::Warning };
+        checks.map(|check| check.verdict).fold(of_settings, Verdict::max)
+    }
+
+    /// 1 where a check failed, otherwise 0: warnings leave the cluster usable.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(self.verdict() == Verdict::Failed)
+    }
+
+    /// For a person: one line for each thing, hints below what they belong to.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        if let Some(path) = &self.env_file {
+            let _ = writeln!(out, "settings file: {path}");
+        }
+        write_settings(&mut out, &self.settings);
+        for warning in &self.warnings {
+            let _ = writeln!(out, "  [warn] settings: {warning}");
+        }
+        for cluster in &self.clusters {
+            let _ = writeln!(out, "cluster {}", cluster.name);
+            write_settings(&mut out, &cluster.settings);
+            for check in &cluster.checks {
+                let mark = match check.verdict {
+                    Verdict::Ok => " ok ",
+                    Verdict::Warning => "warn",
+                    Verdict::Failed => "FAIL",
+                };
+                let _ = writeln!(out, "  [{mark}] {}: {}", check.name, check.text.replace('\n', "\n         "));
+                if let Some(hint) = &check.hint {
+                    let _ = writeln!(out, "         try: {hint}");
+                }
+            }
+        }
+        out.push_str(match self.verdict() {
+            Verdict::Ok => "all is well\n",
+            Verdict::Warning => "usable, with warnings\n",
+            Verdict::Failed => "not usable as it is\n",
+        });
+        out
+    }
+}
+
+fn write_settings(out: &mut String, settings: &[Used]) {
+    for used in settings {
+        let value = used.value.as_deref().unwrap_or("(secret)");
+        let given_as = used.given_as.as_ref().map(|name| format!(", as {name}")).unwrap_or_default();
+        let _ = writeln!(out, "  {} = {value}  (from {}{given_as})", used.setting, used.from);
+    }
+}

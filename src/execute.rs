@@ -1,0 +1,119 @@
+//! Carries out an approved plan: sends each request once, waits for its task, and says truthfully how far it got. An
+//! answer that was lost is looked for in the task list before it is called unclear.
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{
+    call::Cx,
+    error::{Error, Result},
+    plan::{Outcome, Plan, State},
+    policy::Approved,
+    pve::{ExitStatus, Reader, TaskEnd, Upid, WaitOptions, Waited},
+};
+
+/// Sends the requests in order. All but the last task are always waited for, the last one if `wait` says so.
+///
+/// # Errors
+/// Proxmox's refusal or the failed task, with what had been done before it.
+pub async fn run(
+    cx: &Cx<'_>,
+    reader: &Reader<'_>,
+    plan: &Plan,
+    approved: &[Approved],
+    wait: Option<WaitOptions>,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let mut outcome = Outcome::new(State::Done, plan);
+    let mut done = Vec::new();
+    for (i, request) in approved.iter().enumerate() {
+        let last = i + 1 == approved.len();
+        let answer = send(cx, reader, request).await.map_err(|e| with_done(e, &done))?;
+        if let Some(upid) = answer {
+            outcome.upid = Some(upid.to_string());
+            // Steps build on one another: only the last may be left running.
+            let Some(wait) = wait.or_else(|| (!last).then_some(BETWEEN_STEPS)) else {
+                outcome.state = State::Running;
+                outcome.next = Some(follow(&upid));
+                break;
+            };
+            match reader.wait(&upid, wait).await.map_err(|e| with_done(e, &done))? {
+                Waited::Done(end) => {
+                    note(&mut outcome, &end);
+                    if end.queued_only {
+                        settle(reader, plan, &mut outcome, wait).await?;
+                    }
+                }
+                Waited::Running { log, percent, note } => {
+                    outcome.state = State::Running;
+                    outcome.percent = percent;
+                    outcome.warnings.extend(note);
+                    outcome.warnings.extend(log.map(|line| format!("still running: {line}")));
+                    outcome.next = Some(follow(&upid));
+                    if !last {
+                        let left = approved[i + 1..].iter().map(|r| r.request().to_string()).collect::<Vec<_>>();
+                        outcome.warnings.push(format!("not sent yet: {}", left.join(", ")));
+                    }
+                    break;
+                }
+            }
+        }
+        done.push(request.request().to_string());
+    }
+    if wait.is_some() {
+        outcome.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
+    }
+    Ok(outcome)
+}
+
+/// How long a step that others build on is waited for when the caller does not wait for the whole.
+const BETWEEN_STEPS: WaitOptions =
+    WaitOptions { timeout: std::time::Duration::from_secs(900), poll_interval: std::time::Duration::from_secs(2) };
+
+fn follow(upid: &Upid) -> String {
+    format!("follow it with proxmox-wait-task upid={upid}")
+}
+
+/// One request, once. `Some` where Proxmox answered with a task.
+async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Option<Upid>> {
+    reader.check(approved.request())?;
+    let before = Instant::now();
+    let answer = match cx.client.execute(approved).await {
+        Err(e) if e.is_unclear() => {
+            return match reader.adopt_lost_task(approved.request(), before).await {
+                Ok(Some(upid)) => Ok(Some(upid)),
+                _ => Err(e),
+            };
+        }
+        answer => answer?,
+    };
+    match &answer {
+        Value::String(text) if text.starts_with("UPID:") => text.parse().map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn note(outcome: &mut Outcome, end: &TaskEnd) {
+    outcome.exitstatus = Some(end.status.to_string());
+    if let ExitStatus::Warnings(_) = end.status {
+        outcome.warnings.extend(end.warnings.iter().cloned());
+    }
+}
+
+/// HA answers when the request is queued: wait for the guest itself.
+async fn settle(reader: &Reader<'_>, plan: &Plan, outcome: &mut Outcome, wait: WaitOptions) -> Result<()> {
+    let Some((guest, state)) = &plan.becomes else {
+        outcome.warnings.push("the guest is managed by HA: its task ends when the request is queued".to_owned());
+        return Ok(());
+    };
+    if !reader.wait_for_state(guest, state, wait).await? {
+        outcome.state = State::Running;
+        outcome.warnings.push(format!("HA has queued the request; {guest} is not {state} yet"));
+        outcome.next = Some("look again with proxmox-vm-info or proxmox-lxc-info".to_owned());
+    }
+    Ok(())
+}
+
+fn with_done(error: Error, done: &[String]) -> Error {
+    if done.is_empty() { error } else { error.done(done.to_vec()) }
+}

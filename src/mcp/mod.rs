@@ -1,0 +1,8 @@
+//! The Model Context Protocol: the only place that names rmcp. Both eras of the protocol, over stdio.
+
+mod client;
+mod progress;
+mod server;
+
+pub use client::Connection;
+pub use server::{Server, serve_stdio};

@@ -1,0 +1,133 @@
+//! What an action is going to do (a plan: the exact requests, in order) and what came of it (an outcome).
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::pve::{Guest, Request};
+
+/// The exact requests, in order; what is printed by a dry run is what is sent.
+#[derive(Debug)]
+pub struct Plan {
+    /// One sentence for a human, beginning with a verb: "start VM 100 (web) on pve1".
+    pub summary: String,
+    pub requests: Vec<Request>,
+    pub warnings: Vec<String>,
+    /// What the plan is about, for the result: `vmid`, `node`, `name` …
+    pub about: Map<String, Value>,
+    /// The VMID was chosen here: if another takes it first, plan again with the next.
+    pub vmid_was_chosen: bool,
+    /// The power state the guest should be in afterwards. HA's tasks end when the request is queued, so there this is
+    /// what is waited for.
+    pub becomes: Option<(Guest, &'static str)>,
+}
+
+impl Plan {
+    pub fn new(summary: impl Into<String>) -> Self {
+        Self {
+            summary: summary.into(),
+            requests: Vec::new(),
+            warnings: Vec::new(),
+            about: Map::new(),
+            vmid_was_chosen: false,
+            becomes: None,
+        }
+    }
+    /// A plan about an existing guest.
+    pub fn on(guest: &Guest, verb: &str) -> Self {
+        let plan = Self::new(format!("{verb} {guest}")).about("vmid", guest.vmid).about("node", guest.node.as_str());
+        match &guest.name {
+            Some(name) => plan.about("name", name.as_str()),
+            None => plan,
+        }
+    }
+    pub fn step(mut self, request: Request) -> Self {
+        self.requests.push(request);
+        self
+    }
+    pub fn about(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.about.insert(key.to_owned(), value.into());
+        self
+    }
+    pub fn warn_if(mut self, condition: bool, warning: impl FnOnce() -> String) -> Self {
+        if condition {
+            self.warnings.push(warning());
+        }
+        self
+    }
+    pub fn becomes(mut self, guest: &Guest, state: &'static str) -> Self {
+        self.becomes = Some((guest.clone(), state));
+        self
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Dry run: nothing was sent.
+    Planned,
+    /// Nothing was sent; the same call with `confirm: true` does it.
+    NeedsConfirmation,
+    /// The task runs on; follow it by its UPID.
+    Running,
+    Done,
+}
+
+/// What came of an action. A failure is an error instead.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Outcome {
+    pub state: State,
+    pub summary: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub about: Map<String, Value>,
+    /// The requests that would be sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Shown>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Of the last task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upid: Option<String>,
+    /// Proxmox's word for how the task ended: `OK` or `WARNINGS: n`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exitstatus: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// How far a running task is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
+    /// What to do next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl Outcome {
+    pub fn new(state: State, plan: &Plan) -> Self {
+        Self {
+            state,
+            summary: plan.summary.clone(),
+            about: plan.about.clone(),
+            requests: Vec::new(),
+            warnings: plan.warnings.clone(),
+            upid: None,
+            exitstatus: None,
+            seconds: None,
+            percent: None,
+            next: None,
+        }
+    }
+}
+
+/// A request as shown; secrets are masked.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Shown {
+    pub method: String,
+    pub path: String,
+    pub params: Map<String, Value>,
+}
+
+impl From<&Request> for Shown {
+    fn from(request: &Request) -> Self {
+        Self { method: request.method.to_string(), path: request.path.clone(), params: request.shown_params() }
+    }
+}

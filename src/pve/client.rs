@@ -1,0 +1,299 @@
+//! The client of one cluster: sends requests, decides what may be sent again, and reads answers. GETs are retried; a
+//! write is sent again only where it is certain that nothing reached the server.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use super::{
+    Request, ResourceCache, Waiter,
+    auth::{Credentials, Pass},
+    endpoints::{Endpoints, Outgoing},
+    error,
+    https::Https,
+    perl,
+    pick::Vmids,
+    tls::Presented,
+    transport::Transport,
+};
+use crate::{
+    config::{ClusterConfig, Endpoint, ONLY_CLUSTER},
+    error::{Error, Kind, Result},
+    policy::Approved,
+};
+
+/// pveproxy refuses longer bodies with a 501.
+const MAX_REQUEST_BODY: usize = 512 << 10;
+
+const USER_AGENT: &str = concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION"));
+
+/// Cheap to clone: all clones are one client.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    endpoints: Arc<Endpoints>,
+    credentials: Arc<Credentials>,
+    /// The longest that one call waits for its answer, retries included.
+    limit: Duration,
+    presented: Option<Presented>,
+    defaults: Defaults,
+    resources: ResourceCache,
+    waiter: Waiter,
+    vmids: Vmids,
+}
+
+/// What a call falls back on where it names none.
+#[derive(Debug, Clone, Default)]
+pub struct Defaults {
+    pub node: Option<String>,
+    pub storage: Option<String>,
+    pub bridge: Option<String>,
+}
+
+/// The `data` of an answer, with what stands beside it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Listing<T> {
+    pub data: T,
+    /// How many there are in all, where `data` is a part of them (task lists and logs).
+    pub total: Option<u64>,
+    /// Pending changes of the network configuration, as a diff.
+    pub changes: Option<String>,
+}
+
+/// A failed attempt, and whether to make another.
+struct Failed {
+    error: Error,
+    again: bool,
+}
+
+impl Client {
+    /// A client over HTTPS. Opens nothing, reads nothing: that is for the first request.
+    ///
+    /// # Errors
+    /// `BadSetting` without endpoints.
+    pub fn new(cluster: &ClusterConfig) -> Result<Self> {
+        if cluster.endpoints.is_empty() {
+            return Err(Error::bad_setting(format!("cluster {} has no endpoint (PROXMOX_API_URL)", cluster.name)));
+        }
+        let https = Https::new(cluster);
+        let presented = https.presented().clone();
+        Ok(Self::build(cluster, https, Some(presented)))
+    }
+
+    /// A client over another transport: a simulated cluster in the same process.
+    pub fn with_transport(cluster: &ClusterConfig, transport: Arc<dyn Transport>) -> Self {
+        Self::build(cluster, transport, None)
+    }
+
+    fn build(cluster: &ClusterConfig, transport: Arc<dyn Transport>, presented: Option<Presented>) -> Self {
+        Self(Arc::new(Inner {
+            name: cluster.name.clone(),
+            endpoints: Arc::new(Endpoints::new(cluster.endpoints.clone(), transport, cluster.timeouts.request)),
+            credentials: Arc::new(Credentials::new(cluster.auth.clone(), cluster.timeouts.request)),
+            limit: cluster.timeouts.request,
+            presented,
+            defaults: Defaults {
+                node: cluster.default_node.clone(),
+                storage: cluster.default_storage.clone(),
+                bridge: cluster.default_bridge.clone(),
+            },
+            resources: ResourceCache::default(),
+            waiter: Waiter::default(),
+            vmids: Vmids::default(),
+        }))
+    }
+
+    /// The cluster's name in the settings.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// `user@realm` or `user@realm!token`.
+    pub fn who(&self) -> String {
+        self.0.credentials.who()
+    }
+
+    pub fn is_token(&self) -> bool {
+        self.0.credentials.is_token()
+    }
+
+    /// The guests of this cluster.
+    pub fn resources(&self) -> &ResourceCache {
+        &self.0.resources
+    }
+
+    /// Waits for tasks of this cluster.
+    pub fn waiter(&self) -> &Waiter {
+        &self.0.waiter
+    }
+
+    pub fn defaults(&self) -> &Defaults {
+        &self.0.defaults
+    }
+
+    pub(super) fn vmids(&self) -> &Vmids {
+        &self.0.vmids
+    }
+
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.0.endpoints.all()
+    }
+
+    /// The endpoint that the next request goes to first.
+    pub fn current_endpoint(&self) -> Option<&Endpoint> {
+        self.0.endpoints.current()
+    }
+
+    /// The SHA-256 of the certificate that this host presented last, if it was asked.
+    pub fn presented(&self, host: &str) -> Option<String> {
+        self.0.presented.as_ref()?.by(host)
+    }
+
+    /// The body of a GET's answer, whole: `{"data": …}`. Retried for a while where the connection fails.
+    ///
+    /// # Errors
+    /// Whatever Proxmox refuses with, or the lack of an answer; `Internal` for anything but a GET.
+    pub async fn fetch(&self, request: &Request) -> Result<Bytes> {
+        if request.method != Method::GET {
+            return Err(Error::internal(format!("{request} is not a GET and was not approved")));
+        }
+        self.exchange(request).await
+    }
+
+    /// The `data` of a GET's answer, read tolerantly (see [`perl`]).
+    ///
+    /// # Errors
+    /// As [`Client::fetch`]; `BadAnswer` where the data is no `T`.
+    pub async fn get<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
+        self.list(request).await.map(|listing: Listing<T>| listing.data)
+    }
+
+    /// The `data` of a GET's answer with `total` and `changes`, which some lists have beside it.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn list<T: DeserializeOwned>(&self, request: &Request) -> Result<Listing<T>> {
+        let body = self.fetch(request).await?;
+        perl::from_slice(&body).map_err(|e| error::bad_answer(request, &body, &e))
+    }
+
+    /// Sends a request that the policy let through, and returns its `data`: a UPID, an object, or null.
+    ///
+    /// # Errors
+    /// As [`Client::fetch`]; `Unclear` where it may have been processed although no answer came.
+    pub async fn execute(&self, approved: &Approved) -> Result<serde_json::Value> {
+        let request = approved.request();
+        let body = self.exchange(request).await;
+        // After a failure too: it may have been processed in part.
+        self.0.resources.invalidate();
+        let body = body?;
+        let answer: Listing<serde_json::Value> =
+            serde_json::from_slice(&body).map_err(|e| error::bad_answer(request, &body, &e))?;
+        Ok(answer.data)
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Bytes> {
+        let out = outgoing(request)?;
+        let deadline = Instant::now() + self.0.limit;
+        let attempt = || self.attempt(request, &out, deadline);
+        let patience = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_factor(3.0)
+            .with_max_times(3)
+            .with_jitter();
+        let outcome = attempt.retry(patience).when(|failed: &Failed| failed.again && Instant::now() < deadline).await;
+        outcome.map_err(|failed| self.named(failed.error))
+    }
+
+    /// A hint to pin the certificate names this cluster's own setting, where it has a name.
+    fn named(&self, error: Error) -> Error {
+        match &error.parts().hint {
+            Some(hint) if error.kind() == Kind::Certificate && self.0.name != ONLY_CLUSTER => {
+                let hint = hint.replacen("PROXMOX_", &format!("PROXMOX_CLUSTER_{}_", self.0.name), 1);
+                error.hint(hint)
+            }
+            _ => error,
+        }
+    }
+
+    async fn attempt(&self, request: &Request, out: &Outgoing, deadline: Instant) -> Result<Bytes, Failed> {
+        let inner = &*self.0;
+        let not_sent = |error: Error| Failed { again: error.kind() == Kind::Unavailable, error };
+        let pass = inner.credentials.pass(&inner.endpoints, deadline).await.map_err(not_sent)?;
+        let answer = self.send(request, out, &pass, deadline).await?;
+        if answer.status() != http::StatusCode::UNAUTHORIZED {
+            return self.judge(request, answer);
+        }
+        // The authentication check comes before everything: a 401 was not processed, and may be sent again.
+        match inner.credentials.replace(&pass, &inner.endpoints, deadline).await.map_err(not_sent)? {
+            None => self.judge(request, answer),
+            Some(pass) => {
+                let answer = self.send(request, out, &pass, deadline).await?;
+                self.judge(request, answer)
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        request: &Request,
+        out: &Outgoing,
+        pass: &Pass,
+        deadline: Instant,
+    ) -> Result<http::Response<Bytes>, Failed> {
+        let repeatable = request.method == Method::GET;
+        let mut headers = out.headers.clone();
+        pass.add_to(&mut headers, &out.method);
+        let out = Outgoing { method: out.method.clone(), target: out.target.clone(), headers, body: out.body.clone() };
+        self.0.endpoints.send(&out, deadline, repeatable).await.map_err(|failure| {
+            let error = error::from_send(request, failure);
+            Failed { again: error.kind() == Kind::Unavailable, error }
+        })
+    }
+
+    fn judge(&self, request: &Request, answer: http::Response<Bytes>) -> Result<Bytes, Failed> {
+        if answer.status().is_success() {
+            return Ok(answer.into_body());
+        }
+        let status = answer.status().as_u16();
+        let error = error::from_answer(request, &answer, &self.who());
+        let read = request.method == Method::GET;
+        let again = read && matches!(error.kind(), Kind::Unavailable | Kind::Locked) && status != 595;
+        Err(Failed { again, error })
+    }
+}
+
+/// GET and DELETE carry their parameters in the query (a body there is a 501), POST and PUT as a form.
+fn outgoing(request: &Request) -> Result<Outgoing> {
+    let mut headers = HeaderMap::new();
+    let parameters = request.encoded();
+    let mut target = request.path.clone();
+    let mut body = Bytes::new();
+    if !parameters.is_empty() {
+        if matches!(request.method, Method::GET | Method::DELETE) {
+            target = format!("{target}?{parameters}");
+        } else {
+            if parameters.len() > MAX_REQUEST_BODY {
+                return Err(Error::bad_argument(format!(
+                    "the parameters take {} KiB; Proxmox takes no more than 512",
+                    parameters.len() >> 10
+                ))
+                .request(request.to_string()));
+            }
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            body = parameters.into();
+        }
+    }
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    Ok(Outgoing { method: request.method.clone(), target, headers, body })
+}
+
+#[cfg(test)]
+mod tests;

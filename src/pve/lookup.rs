@@ -1,0 +1,116 @@
+//! What tools may ask a [`Reader`] about guests and tasks.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    AdoptQuery, Becomes, ExitStatus, Guest, GuestRef, Reader, Request, Resources, Upid, WaitOptions, Waited, Want,
+    waiter,
+};
+use crate::error::Result;
+
+/// Lines of a log that [`Reader::task_tail`] gives.
+const TAIL: usize = 15;
+
+/// The end of a task's log.
+#[derive(Debug, Clone)]
+pub struct Tail {
+    /// Oldest first, cleaned.
+    pub lines: Vec<String>,
+    /// 0 to 100, where the lines tell.
+    pub percent: Option<f64>,
+}
+
+impl Reader<'_> {
+    /// The one guest that is meant.
+    ///
+    /// # Errors
+    /// As [`super::ResourceCache::find`]; `Cancelled`.
+    pub async fn guest(&self, who: &GuestRef, want: Want) -> Result<Guest> {
+        self.unless_cancelled(self.client().resources().find(self.client(), who, want)).await
+    }
+
+    /// Where a guest is now, and how.
+    ///
+    /// # Errors
+    /// As [`super::ResourceCache::find_again`]; `Cancelled`.
+    pub async fn guest_again(&self, guest: &Guest) -> Result<Guest> {
+        self.unless_cancelled(self.client().resources().find_again(self.client(), guest)).await
+    }
+
+    /// All guests, ordered by VMID: as they were at most 1.5 s ago, and not before this process's last write.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn resources(&self) -> Result<Arc<Resources>> {
+        self.unless_cancelled(self.client().resources().get(self.client())).await
+    }
+
+    /// Waits for a task to end well.
+    ///
+    /// # Errors
+    /// As [`super::Waiter::wait`].
+    pub async fn wait(&self, upid: &Upid, options: WaitOptions) -> Result<Waited> {
+        self.client().waiter().wait(self.client(), upid, &options, self.scope()).await
+    }
+
+    /// As [`Reader::wait`], but a task that failed is `Done` like any other.
+    ///
+    /// # Errors
+    /// As [`super::Waiter::watch`].
+    pub async fn watch(&self, upid: &Upid, options: WaitOptions) -> Result<Waited> {
+        self.client().waiter().watch(self.client(), upid, &options, self.scope()).await
+    }
+
+    /// Waits for a guest to be `running` or `stopped`. False if the time is over before.
+    ///
+    /// # Errors
+    /// As [`super::Waiter::settle`].
+    pub async fn wait_for_state(&self, guest: &Guest, state: &str, options: WaitOptions) -> Result<bool> {
+        let becomes = Becomes::Status(state);
+        self.client().waiter().settle(self.client(), guest, becomes, &options, self.scope()).await
+    }
+
+    /// Waits for a guest to be on this node. False if the time is over before.
+    ///
+    /// # Errors
+    /// As [`super::Waiter::settle`].
+    pub async fn wait_for_node(&self, guest: &Guest, node: &str, options: WaitOptions) -> Result<bool> {
+        self.client().waiter().settle(self.client(), guest, Becomes::Node(node), &options, self.scope()).await
+    }
+
+    /// How a task ended; `None` while it runs.
+    ///
+    /// # Errors
+    /// `NotFound` where its node knows no such task; as [`Reader::get`].
+    pub async fn task_status(&self, upid: &Upid) -> Result<Option<ExitStatus>> {
+        self.unless_cancelled(waiter::status(self.client(), upid)).await
+    }
+
+    /// The last lines of a task's log.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn task_tail(&self, upid: &Upid) -> Result<Tail> {
+        let (lines, percent) = self.unless_cancelled(waiter::tail(self.client(), upid, TAIL)).await?;
+        Ok(Tail { lines, percent })
+    }
+
+    /// Checks a request against the tool's list.
+    ///
+    /// # Errors
+    /// `Internal` where the tool did not declare it.
+    pub fn check(&self, request: &Request) -> Result<()> {
+        self.scope().check(request)
+    }
+
+    /// The task that a write has started whose answer was lost, if exactly one fits. `since`: just before it was sent.
+    ///
+    /// # Errors
+    /// As [`super::Waiter::adopt`].
+    pub async fn adopt_lost_task(&self, request: &Request, since: Instant) -> Result<Option<Upid>> {
+        let Some(query) = AdoptQuery::of(request, self.client().who(), since) else { return Ok(None) };
+        self.unless_cancelled(self.client().waiter().adopt(self.client(), &query)).await
+    }
+}

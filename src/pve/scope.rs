@@ -1,0 +1,106 @@
+//! What one call of a tool may do to the API: the requests its tool declared, its progress and its cancellation.
+
+use tokio_util::sync::CancellationToken;
+
+use super::Request;
+use crate::{
+    error::{Error, Result},
+    progress::Progress,
+};
+
+/// What any tool may read besides its own list: finding guests, and watching tasks.
+const COMMON: &[&str] = &[
+    "GET /cluster/nextid",
+    "GET /cluster/resources",
+    "GET /nodes",
+    "GET /nodes/{node}/{type}",
+    "GET /nodes/{node}/{type}/{vmid}/status/current",
+    "GET /nodes/{node}/tasks",
+    "GET /nodes/{node}/tasks/{upid}/log",
+    "GET /nodes/{node}/tasks/{upid}/status",
+];
+
+/// One call of one tool. `api` is the tool's list of `METHOD /path` patterns, where `{x}` stands for one segment and
+/// `{type}` for `qemu` or `lxc`.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    pub tool: &'static str,
+    pub api: &'static [&'static str],
+    pub progress: Progress,
+    pub cancel: CancellationToken,
+}
+
+impl Scope {
+    /// Checks a request against the tool's list.
+    ///
+    /// # Errors
+    /// `Internal` where the tool did not declare it: a fault of the tool, not of its caller.
+    pub fn check(&self, request: &Request) -> Result<()> {
+        let mut declared = self.api.iter().chain(COMMON);
+        if declared.any(|pattern| matches(pattern, request)) {
+            return Ok(());
+        }
+        Err(Error::internal(format!("tool {} may not call {request}", self.tool))
+            .hint("a fault in this program: the tool's API list lacks this request")
+            .request(request.to_string()))
+    }
+}
+
+fn matches(pattern: &str, request: &Request) -> bool {
+    let Some((method, path)) = pattern.split_once(' ') else { return false };
+    if method != request.method.as_str() {
+        return false;
+    }
+    let mut wanted = path.split('/');
+    let mut given = request.path.split('/');
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some("{type}"), Some("qemu" | "lxc")) => {}
+            (Some("{type}"), _) => return false,
+            (Some(w), Some(g)) if w == g || (w.starts_with('{') && w.ends_with('}') && !g.is_empty()) => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(api: &'static [&'static str]) -> Scope {
+        Scope { tool: "proxmox-test", api, progress: Progress::none(), cancel: CancellationToken::new() }
+    }
+
+    #[test]
+    fn a_declared_request_passes_for_both_kinds_of_guest() {
+        let scope = scope(&["GET /nodes/{node}/{type}/{vmid}/config"]);
+        assert!(scope.check(&Request::get("/nodes/pve1/qemu/100/config")).is_ok());
+        assert!(scope.check(&Request::get("/nodes/pve1/lxc/100/config")).is_ok());
+        assert!(scope.check(&Request::get("/nodes/pve1/storage/100/config")).is_err());
+    }
+
+    #[test]
+    fn method_length_and_empty_segments_count() {
+        let scope = scope(&["POST /nodes/{node}/qemu/{vmid}/clone", "DELETE /pools"]);
+        assert!(scope.check(&Request::post("/nodes/a/qemu/1/clone")).is_ok());
+        assert!(scope.check(&Request::delete("/pools").param("poolid", "x")).is_ok());
+        for refused in [
+            Request::get("/nodes/a/qemu/1/clone"),
+            Request::post("/nodes/a/qemu/1/clone/more"),
+            Request::post("/nodes//qemu/1/clone"),
+            Request::post("/nodes/a/qemu/1"),
+        ] {
+            let error = scope.check(&refused).err().map(|e| e.to_string());
+            assert_eq!(error, Some(format!("tool proxmox-test may not call {refused}")));
+        }
+    }
+
+    #[test]
+    fn guests_and_tasks_may_always_be_looked_up() {
+        let scope = scope(&[]);
+        assert!(scope.check(&Request::get("/cluster/resources").param("type", "vm")).is_ok());
+        assert!(scope.check(&Request::get("/nodes/a/tasks/UPID%3Aa/status")).is_ok());
+        assert!(scope.check(&Request::delete("/nodes/a/tasks/UPID%3Aa")).is_err());
+    }
+}

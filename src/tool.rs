@@ -1,0 +1,206 @@
+//! What a tool is: one struct whose doc comment is the description, whose fields are the parameters, and which either
+//! reads ([`Query`]) or plans ([`Action`]). Nothing here sends anything.
+
+use std::{future::Future, pin::Pin};
+
+use schemars::generate::SchemaSettings;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+pub use schemars::JsonSchema;
+pub use serde::{Deserialize, Serialize};
+
+use crate::call::{self, Answer, Cx};
+pub use crate::{
+    error::{Error, Result},
+    plan::{Outcome, Plan},
+    policy::Effect,
+    pve::{Guest, GuestRef, Reader, Request, Want},
+};
+
+/// Parameters that are also the tool. The struct's doc comment is what the model reads: first sentence what, second when.
+pub trait Tool: DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    const NAME: &'static str;
+    const TITLE: &'static str;
+    /// The endpoints it may touch, as the API viewer prints them; `{type}` stands for `qemu` and `lxc`. Anything else
+    /// is refused before it is sent.
+    const API: &'static [&'static str];
+}
+
+/// A tool that reads.
+pub trait Query: Tool {
+    type Output: Serialize + JsonSchema + Send;
+    /// # Errors
+    /// Bad arguments, and whatever Proxmox refuses.
+    fn query(&self, pve: &Reader<'_>) -> impl Future<Output = Result<Self::Output>> + Send;
+}
+
+/// A tool that changes something: it returns the plan, and the one path ([`crate::call`]) runs it.
+pub trait Action: Tool {
+    const EFFECT: Effect;
+    const CONTROL: Control;
+    /// Called again when another took the VMID meanwhile, so it must not depend on earlier calls.
+    ///
+    /// # Errors
+    /// Bad arguments, and whatever Proxmox refuses to show.
+    fn plan(&self, pve: &Reader<'_>) -> impl Future<Output = Result<Plan>> + Send;
+}
+
+/// How an action is confirmed and waited for when the call does not say: the reference's defaults.
+#[derive(Debug, Clone, Copy)]
+pub struct Control {
+    /// Demands `confirm: true`.
+    pub confirm: bool,
+    pub wait: bool,
+    /// Seconds to wait for the task.
+    pub timeout: u64,
+    /// The waiting's own key, where `timeout` is the guest's.
+    pub timeout_key: &'static str,
+    /// Seconds between looks at a long task.
+    pub poll_interval: f64,
+}
+
+impl Control {
+    pub const fn new(timeout: u64) -> Self {
+        Self { confirm: false, wait: false, timeout, timeout_key: "timeout", poll_interval: 2.0 }
+    }
+    pub const fn confirmed(self) -> Self {
+        Self { confirm: true, ..self }
+    }
+    /// For tools whose `timeout` is a parameter of Proxmox's.
+    pub const fn wait_timeout(self) -> Self {
+        Self { timeout_key: "wait_timeout", ..self }
+    }
+}
+
+type Run = for<'a> fn(Cx<'a>, Map<String, Value>) -> Pin<Box<dyn Future<Output = Result<Answer>> + Send + 'a>>;
+
+/// A tool as every face sees it.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub effect: Effect,
+    pub api: &'static [&'static str],
+    pub control: Option<Control>,
+    input: fn() -> Map<String, Value>,
+    output: fn() -> Map<String, Value>,
+    pub(crate) run: Run,
+}
+
+impl Entry {
+    pub const fn query<T: Query>() -> Self {
+        Self {
+            name: T::NAME,
+            title: T::TITLE,
+            effect: Effect::Read,
+            api: T::API,
+            control: None,
+            input: schema::<T>,
+            output: output_schema::<T::Output>,
+            run: |cx, args| Box::pin(call::query::<T>(cx, args)),
+        }
+    }
+    pub const fn action<T: Action>() -> Self {
+        Self {
+            name: T::NAME,
+            title: T::TITLE,
+            effect: T::EFFECT,
+            api: T::API,
+            control: Some(T::CONTROL),
+            input: schema::<T>,
+            output: output_schema::<Outcome>,
+            run: |cx, args| Box::pin(call::action::<T>(cx, args)),
+        }
+    }
+
+    /// What the model reads.
+    pub fn description(&self) -> String {
+        (self.input)().get("description").and_then(Value::as_str).unwrap_or_default().replace('\n', " ")
+    }
+
+    /// JSON Schema of the arguments: the tool's own, the control keys, and `cluster` where there are several.
+    pub fn input_schema(&self, clusters: &[&str]) -> Map<String, Value> {
+        let mut schema = (self.input)();
+        schema.remove("description");
+        let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
+        if let Some(properties) = properties.as_object_mut() {
+            if let Some(control) = &self.control {
+                properties.extend(call::control_properties(control));
+            }
+            if clusters.len() > 1 {
+                properties.insert(
+                    "cluster".to_owned(),
+                    serde_json::json!({"type": "string", "enum": clusters, "description": "Cluster; default the first."}),
+                );
+            }
+        }
+        schema
+    }
+
+    /// JSON Schema of `structuredContent`.
+    pub fn output_schema(&self) -> Map<String, Value> {
+        (self.output)()
+    }
+}
+
+fn schema<T: JsonSchema>() -> Map<String, Value> {
+    generate::<T>(SchemaSettings::draft2020_12())
+}
+
+/// For results: what is written, not what would be read (an `Option` that is skipped when empty is not required).
+fn output_schema<T: JsonSchema>() -> Map<String, Value> {
+    let mut schema = generate::<T>(SchemaSettings::draft2020_12().for_serialize());
+    schema.remove("description");
+    schema
+}
+
+fn generate<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
+    let mut value =
+        settings.with(|s| s.inline_subschemas = true).into_generator().into_root_schema_for::<T>().to_value();
+    portable(&mut value);
+    match value {
+        Value::Object(mut schema) => {
+            schema.remove("$schema");
+            schema.remove("title");
+            schema
+        }
+        _ => Map::new(),
+    }
+}
+
+/// Keeps to what every client understands: no integer formats (Ajv prints "unknown format"), no `["string", "null"]`
+/// (Gemini's subset has no such thing; what may be null may be left out, and results never hold null).
+fn portable(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("format");
+            if map.get("default").is_some_and(Value::is_null) {
+                map.remove("default");
+            }
+            if let Some(Value::Array(types)) = map.get_mut("type") {
+                types.retain(|t| t != "null");
+                if let [one] = types.as_slice() {
+                    let one = one.clone();
+                    map.insert("type".to_owned(), one);
+                }
+            }
+            // An optional enumeration is written as a choice between it and null.
+            if let Some(Value::Array(choices)) = map.get_mut("anyOf") {
+                choices.retain(|c| c["type"] != "null");
+                if let [Value::Object(one)] = choices.as_slice() {
+                    let mut one = one.clone();
+                    map.remove("anyOf");
+                    one.append(map);
+                    *map = one;
+                }
+            }
+            if let Some(Value::Array(all)) = map.get_mut("enum") {
+                all.retain(|v| !v.is_null());
+            }
+            map.values_mut().for_each(portable);
+        }
+        Value::Array(items) => items.iter_mut().for_each(portable),
+        _ => {}
+    }
+}

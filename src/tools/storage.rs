@@ -1,0 +1,251 @@
+//! Storages and what they hold.
+
+use std::collections::BTreeMap;
+
+use super::list::{Page, gib};
+use crate::{pve::encode, tool::*};
+
+pub const TOOLS: &[Entry] = &[Entry::query::<ListStorage>(), Entry::query::<StorageContent>()];
+
+/// List the cluster's storages: type, content kinds, nodes, used and total size. A shared storage is one row.
+#[derive(Deserialize, JsonSchema)]
+struct ListStorage {}
+
+impl Tool for ListStorage {
+    const NAME: &str = "proxmox-list-storage";
+    const TITLE: &str = "List storages";
+    const API: &[&str] = &["GET /cluster/resources"];
+}
+
+/// A row of `GET /cluster/resources?type=storage`: one for each storage on each node.
+#[derive(Deserialize)]
+struct Row {
+    storage: String,
+    node: String,
+    status: Option<String>,
+    plugintype: Option<String>,
+    content: Option<String>,
+    #[serde(default)]
+    shared: bool,
+    disk: Option<u64>,
+    maxdisk: Option<u64>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Storages {
+    total: usize,
+    storages: Vec<Storage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Storage {
+    storage: String,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    shared: bool,
+    nodes: Vec<String>,
+    /// available, or what is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
+    content: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_gib: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_gib: Option<f64>,
+}
+
+async fn rows(pve: &Reader<'_>) -> Result<Vec<Row>> {
+    pve.request(&Request::get("/cluster/resources").param("type", "storage")).await
+}
+
+impl Query for ListStorage {
+    type Output = Storages;
+    async fn query(&self, pve: &Reader<'_>) -> Result<Storages> {
+        let mut seen: BTreeMap<(String, String), Storage> = BTreeMap::new();
+        for row in rows(pve).await? {
+            // A local storage is another one on each node; a shared one is the same everywhere.
+            let place = if row.shared { String::new() } else { row.node.clone() };
+            let entry = seen.entry((row.storage.clone(), place)).or_insert_with(|| Storage {
+                storage: row.storage,
+                kind: row.plugintype,
+                shared: row.shared,
+                nodes: Vec::new(),
+                status: row.status.clone(),
+                content: kinds(row.content.as_deref()),
+                used_gib: None,
+                total_gib: None,
+            });
+            entry.nodes.push(row.node);
+            entry.nodes.sort();
+            if row.maxdisk.is_some_and(|size| size > 0) {
+                entry.used_gib = row.disk.map(gib);
+                entry.total_gib = row.maxdisk.map(gib);
+            }
+            if row.status.as_deref() == Some("available") {
+                entry.status = row.status;
+            }
+        }
+        let storages: Vec<Storage> = seen.into_values().collect();
+        let note = storages
+            .is_empty()
+            .then_some("no storage is visible: lists show only what the token has Datastore.Audit on");
+        Ok(Storages { total: storages.len(), storages, note })
+    }
+}
+
+fn kinds(content: Option<&str>) -> Vec<String> {
+    let mut kinds: Vec<String> =
+        content.unwrap_or_default().split(',').filter(|c| !c.is_empty()).map(str::to_owned).collect();
+    kinds.sort();
+    kinds
+}
+
+/// List the volumes of a storage: disk images, container volumes, ISO images, container templates, backups, snippets.
+#[derive(Deserialize, JsonSchema)]
+struct StorageContent {
+    /// Default: PROXMOX_DEFAULT_NODE, or a node that has the storage.
+    node: Option<String>,
+    /// Default: PROXMOX_DEFAULT_STORAGE.
+    storage: Option<String>,
+    /// Only this kind.
+    content: Option<Content>,
+    /// Only volumes of this guest.
+    #[schemars(range(min = 100, max = 999_999_999))]
+    vmid: Option<u32>,
+    #[serde(flatten)]
+    page: Page,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Content {
+    Images,
+    Rootdir,
+    Iso,
+    Vztmpl,
+    Backup,
+    Snippets,
+    Import,
+}
+
+impl Tool for StorageContent {
+    const NAME: &str = "proxmox-storage-content";
+    const TITLE: &str = "List a storage's content";
+    const API: &[&str] = &["GET /cluster/resources", "GET /nodes/{node}/storage/{storage}/content"];
+}
+
+/// A row of `GET /nodes/{node}/storage/{storage}/content`.
+#[derive(Deserialize)]
+struct Found {
+    volid: String,
+    content: Option<String>,
+    format: Option<String>,
+    size: Option<u64>,
+    used: Option<u64>,
+    vmid: Option<u32>,
+    ctime: Option<u64>,
+    notes: Option<String>,
+    parent: Option<String>,
+    #[serde(default)]
+    protected: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Volumes {
+    node: String,
+    storage: String,
+    total: usize,
+    counts: BTreeMap<String, usize>,
+    volumes: Vec<Volume>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Volume {
+    volid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_gib: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_gib: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vmid: Option<u32>,
+    /// Seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ctime: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    protected: bool,
+    /// Base volume of a linked clone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<String>,
+}
+
+impl Query for StorageContent {
+    type Output = Volumes;
+    async fn query(&self, pve: &Reader<'_>) -> Result<Volumes> {
+        let (node, storage) = self.place(pve).await?;
+        let path = format!("/nodes/{}/storage/{}/content", encode(&node), encode(&storage));
+        let content = self.content.and_then(|c| serde_json::to_value(c).ok());
+        let request =
+            Request::get(path).maybe("content", content.as_ref().and_then(|c| c.as_str())).maybe("vmid", self.vmid);
+        let found: Vec<Found> = pve.request(&request).await?;
+        let mut counts = BTreeMap::new();
+        for volume in &found {
+            *counts.entry(volume.content.clone().unwrap_or_else(|| "other".to_owned())).or_default() += 1;
+        }
+        let total = found.len();
+        let (found, next_cursor) = self.page.of(found, |v| v.volid.clone())?;
+        let volumes = found
+            .into_iter()
+            .map(|v| Volume {
+                volid: v.volid,
+                content: v.content,
+                format: v.format,
+                size_gib: v.size.map(gib),
+                used_gib: v.used.map(gib),
+                vmid: v.vmid,
+                ctime: v.ctime,
+                protected: v.protected,
+                parent: v.parent,
+                notes: v.notes.filter(|n| !n.is_empty()),
+            })
+            .collect();
+        Ok(Volumes { node, storage, total, counts, volumes, next_cursor })
+    }
+}
+
+impl StorageContent {
+    /// The node and the storage to ask: as given, as configured, or found.
+    async fn place(&self, pve: &Reader<'_>) -> Result<(String, String)> {
+        let storage = self.storage.as_deref().or(pve.default_storage());
+        let node = self.node.as_deref().or(pve.default_node());
+        if let (Some(storage), Some(node)) = (storage, node) {
+            return Ok((node.to_owned(), storage.to_owned()));
+        }
+        let rows = rows(pve).await?;
+        let mut names: Vec<&str> = rows.iter().map(|r| r.storage.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let Some(storage) = storage else {
+            return Err(Error::bad_argument("storage: missing; expected the name of a storage")
+                .hint(format!("one of {}; or set PROXMOX_DEFAULT_STORAGE", names.join(", "))));
+        };
+        let here: Vec<&Row> =
+            rows.iter().filter(|r| r.storage == storage && node.is_none_or(|n| r.node == n)).collect();
+        let row = here.iter().find(|r| r.status.as_deref() == Some("available")).or(here.first()).ok_or_else(|| {
+            Error::not_found(format!("storage: no storage '{storage}' is visible")).hint(match names.as_slice() {
+                [] => "lists show only what the token has Datastore.Audit on".to_owned(),
+                names => format!("known: {}", names.join(", ")),
+            })
+        })?;
+        Ok((row.node.clone(), storage.to_owned()))
+    }
+}

@@ -1,0 +1,146 @@
+//! Rules that hold for every tool, as loops over the registry.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+
+use std::collections::{BTreeMap, HashSet};
+
+use proxmox_mcp::{policy::Effect, tools};
+use serde_json::{Map, Value};
+
+fn shared(file: &str) -> Option<String> {
+    let path = format!("{}/../shared/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).ok();
+    if text.is_none() {
+        println!("skipped: {path} is not there");
+    }
+    text
+}
+
+#[test]
+fn names_are_unique_and_fit_every_client() {
+    let mut seen = HashSet::new();
+    for tool in tools::all() {
+        assert!(seen.insert(tool.name), "{} is there twice", tool.name);
+        // Cursor allows 60 characters for server and tool together.
+        assert!(tool.name.starts_with("proxmox-") && tool.name.len() <= 45, "{}", tool.name);
+        assert!(tool.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", tool.name);
+    }
+}
+
+#[test]
+fn descriptions_are_short_sentences() {
+    for tool in tools::all() {
+        let text = tool.description();
+        assert!((20..=240).contains(&text.len()), "{}: {} characters", tool.name, text.len());
+        assert!(text.ends_with('.'), "{}: {text}", tool.name);
+        assert!(!tool.title.is_empty() && !tool.title.ends_with('.'), "{}", tool.name);
+    }
+}
+
+#[test]
+fn the_whole_list_costs_a_model_few_tokens() {
+    let size: usize = tools::all()
+        .map(|tool| {
+            let schema = Value::Object(tool.input_schema(&[])).to_string();
+            tool.name.len() + tool.description().len() + schema.len()
+        })
+        .sum();
+    let each = size / tools::all().count();
+    println!("{} tools, {size} bytes, {each} each", tools::all().count());
+    assert!(each <= 900, "{each} bytes a tool");
+}
+
+/// Every client must be able to read the schemas: closed objects, one type each, no formats, no references.
+#[test]
+fn schemas_are_portable() {
+    fn walk(tool: &str, value: &Value) {
+        match value {
+            Value::Object(map) => {
+                assert!(!map.contains_key("$ref") && !map.contains_key("$defs"), "{tool}: {value}");
+                if let Some(kind) = map.get("type") {
+                    assert!(kind.is_string() || kind.is_object(), "{tool}: type {kind}");
+                }
+                if map.get("type").is_some_and(Value::is_string) {
+                    assert!(!map.contains_key("format"), "{tool}: {value}");
+                }
+                map.values().for_each(|v| walk(tool, v));
+            }
+            Value::Array(items) => items.iter().for_each(|v| walk(tool, v)),
+            _ => {}
+        }
+    }
+    for tool in tools::all() {
+        for schema in [tool.input_schema(&["a", "b"]), tool.output_schema()] {
+            assert_eq!(schema["type"], "object", "{}", tool.name);
+            walk(tool.name, &Value::Object(schema));
+        }
+        assert!(tool.input_schema(&["a", "b"])["properties"]["cluster"]["enum"].is_array(), "{}", tool.name);
+    }
+}
+
+#[test]
+fn what_reads_takes_no_control_keys_and_what_changes_takes_them() {
+    for tool in tools::all() {
+        let schema = tool.input_schema(&[]);
+        let has = |key: &str| schema["properties"].get(key).is_some();
+        assert_eq!(tool.effect != Effect::Read, has("dry_run"), "{}", tool.name);
+        assert_eq!(tool.control.is_some_and(|c| c.confirm), has("confirm"), "{}", tool.name);
+        assert!(tool.effect != Effect::Destroy || has("confirm"), "{} destroys without asking", tool.name);
+        assert!(tool.api.iter().all(|api| api.starts_with("GET ")) == (tool.effect == Effect::Read), "{}", tool.name);
+    }
+}
+
+#[test]
+fn what_a_tool_may_call_exists_in_proxmox() {
+    let Some(facts) = shared("pve/pve-api-facts.json") else { return };
+    let facts: Value = serde_json::from_str(&facts).unwrap();
+    for tool in tools::all() {
+        for api in tool.api {
+            for kind in ["qemu", "lxc"] {
+                let endpoint = api.replace("{type}", kind);
+                assert!(facts["endpoints"].get(&endpoint).is_some(), "{}: no endpoint {endpoint}", tool.name);
+            }
+        }
+    }
+}
+
+/// Names, arguments and defaults of the reference, read from its table.
+#[test]
+fn the_reference_s_tools_keep_their_arguments_and_defaults() {
+    let Some(text) = shared("reference/bsahane-tools.md") else { return };
+    let core = text.split("## The core").nth(1).unwrap().split("\nNames and arguments").next().unwrap();
+    let mut wanted: BTreeMap<&str, (&str, bool)> = BTreeMap::new();
+    for row in core.lines().filter(|l| l.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        wanted.insert(cells[1].trim_matches('`'), (cells[2], cells[3] == "yes"));
+    }
+    let mut held = 0;
+    for tool in tools::all() {
+        let Some((arguments, confirm)) = wanted.get(tool.name) else { continue };
+        held += 1;
+        assert_eq!(tool.control.is_some_and(|c| c.confirm), *confirm, "{}: confirm", tool.name);
+        let schema = tool.input_schema(&[]);
+        let properties = schema["properties"].as_object().unwrap();
+        for argument in arguments.split(", ").filter(|a| a.starts_with('`')).map(|a| a.trim_matches('`')) {
+            let (name, default) = argument.split_once('=').unwrap_or((argument, ""));
+            let property = properties.get(name).unwrap_or_else(|| missing(tool.name, name, properties));
+            let ours = property.get("default").map(|d| d.to_string().trim_matches('"').to_owned()).unwrap_or_default();
+            let theirs = match default {
+                "None" | "''" | "" => String::new(),
+                "True" => "true".to_owned(),
+                "False" => "false".to_owned(),
+                number => number.to_owned(),
+            };
+            // A flag without a default is false.
+            let ours = if ours.is_empty() && theirs == "false" { theirs.clone() } else { ours };
+            let same =
+                ours == theirs || matches!((ours.parse::<f64>(), theirs.parse::<f64>()), (Ok(a), Ok(b)) if a == b);
+            assert!(same, "{}: default of {name}: {ours} instead of {theirs}", tool.name);
+        }
+    }
+    println!("{held} of the reference's {} core tools", wanted.len());
+    assert!(held >= 18);
+}
+
+fn missing<'a>(tool: &str, name: &str, _: &'a Map<String, Value>) -> &'a Value {
+    panic!("{tool} lacks the reference's argument {name}")
+}

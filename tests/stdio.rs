@@ -1,0 +1,147 @@
+//! The program itself, as a client starts it: over stdio, with what clients do wrong.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
+    command
+        .args(args)
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+struct Server {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut child = program(&["--sandbox"]).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        let mut server = Self { child, stdin, stdout };
+        server.send(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}}));
+        assert_eq!(server.reply()["result"]["serverInfo"]["name"], "proxmox-mcp");
+        server.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        server
+    }
+    fn line(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        writeln!(stdin, "{text}").unwrap();
+        stdin.flush().unwrap();
+    }
+    fn send(&mut self, message: &Value) {
+        self.line(&message.to_string());
+    }
+    fn call(&mut self, id: u32, tool: &str, arguments: Value) {
+        self.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}));
+    }
+    /// The next reply; notifications are passed over. Stdout must hold nothing else.
+    fn reply(&mut self) -> Value {
+        loop {
+            let mut line = String::new();
+            assert!(self.stdout.read_line(&mut line).unwrap() > 0, "stdout ended");
+            let message: Value = serde_json::from_str(&line).unwrap();
+            if message.get("id").is_some() {
+                return message;
+            }
+        }
+    }
+}
+
+#[test]
+fn garbage_on_stdin_is_passed_over() {
+    let mut server = Server::start();
+    server.line("garbage {{{");
+    server.line("");
+    server.line("[1, 2");
+    server.call(1, "proxmox-list-nodes", json!({}));
+    let reply = server.reply();
+    assert_eq!((&reply["id"], &reply["result"]["structuredContent"]["total"]), (&json!(1), &json!(3)));
+    drop(server.stdin.take());
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_call_under_way_is_answered_after_stdin_was_closed() {
+    let mut server = Server::start();
+    server.call(7, "proxmox-start-vm", json!({"vmid": 107, "wait": true}));
+    drop(server.stdin.take());
+    let reply = server.reply();
+    assert_eq!((&reply["id"], &reply["result"]["structuredContent"]["exitstatus"]), (&json!(7), &json!("OK")));
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn errors_are_results_for_tools_and_protocol_errors_for_what_is_no_tool() {
+    let mut server = Server::start();
+    server.call(1, "proxmox-vm-info", json!({"vmid": "x"}));
+    let reply = server.reply();
+    assert_eq!(reply["result"]["isError"], true);
+    assert_eq!(reply["result"]["_meta"]["proxmox-mcp/error"]["kind"], "bad_argument");
+    server.call(2, "nope", json!({}));
+    assert_eq!(server.reply()["error"]["code"], -32602);
+    drop(server.stdin.take());
+    assert!(server.child.wait().unwrap().success());
+}
+
+fn run(args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } =
+        program(args).envs(env.iter().copied()).stdin(Stdio::null()).output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn a_missing_or_wrong_setting_is_one_line_exit_code_2_and_nothing_on_stdout() {
+    for (env, word) in [
+        (vec![], "PROXMOX_API_URL"),
+        (vec![("PROXMOX_API_URL", "https://pve:8006")], "PROXMOX_TOKEN_ID"),
+        (vec![("PROXMOX_API_URL", "http://pve:8006"), ("PROXMOX_TOKEN", "a@pam!b=c")], "PROXMOX_API_URL"),
+        (vec![("PROXMOX_HOST", "pve"), ("PROXMOX_TOKEN", "nonsense")], "PROXMOX_TOKEN"),
+        (vec![("PROXMOX_HOST", "pve"), ("PROXMOX_TOKEN", "a@pam!b=c"), ("PROXMOX_VERIFY", "maybe")], "PROXMOX_VERIFY"),
+    ] {
+        let (code, stdout, stderr) = run(&["serve"], &env);
+        assert_eq!((code, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{env:?}: {stderr}");
+        assert!(stderr.contains(word), "{env:?}: {stderr}");
+    }
+}
+
+#[test]
+fn call_prints_json_and_its_exit_code_tells_how_it_went() {
+    let (code, stdout, _) = run(&["--sandbox", "call", "proxmox-list-vms", "status=running", "limit=2"], &[]);
+    let list: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &list["total"], list["vms"].as_array().unwrap().len()), (0, &json!(6), 2));
+    let (code, stdout, stderr) = run(&["--sandbox", "call", "proxmox-start-vm", "vmid=100", "wait=true"], &[]);
+    let error: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &error["error"]["kind"]), (1, &json!("task_failed")), "{stderr}");
+    let confirm = ["--sandbox", "call", "proxmox-delete-vm", "vmid=107"];
+    for args in
+        [&["--sandbox", "call", "nope"][..], &["--sandbox", "call", "proxmox-vm-info", "vmid"], &confirm, &["--nope"]]
+    {
+        assert_eq!(run(args, &[]).0, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_not_there_is_said_so() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let env =
+        [("PROXMOX_API_URL", format!("https://127.0.0.1:{port}")), ("PROXMOX_TOKEN", "a@pam!b=5ecret".to_owned())];
+    let env: Vec<(&str, &str)> = env.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let (code, stdout, stderr) = run(&["call", "proxmox-list-nodes"], &env);
+    let error: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &error["error"]["kind"]), (1, &json!("unavailable")), "{stderr}");
+    assert!(!stdout.contains("5ecret") && !stderr.contains("5ecret"));
+}

@@ -1,0 +1,128 @@
+//! A whole server in this process, for tests: MCP client ↔ MCP server ↔ simulated cluster, no sockets, on tokio's paused
+//! clock. Every request that passes is held to the facts about the Proxmox API, where they are at hand.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(dead_code, reason = "each test file uses its own part")]
+
+pub mod facts;
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
+use proxmox_mcp::{
+    call::{App, Cluster},
+    config::{Auth, ClusterConfig, Endpoint, Timeouts, Tls, TokenId},
+    mcp::Connection,
+    progress::{Progress, Update},
+    pve::{Client, SendError, Transport},
+    sandbox::{Options, Sandbox},
+};
+use serde_json::Value;
+
+/// The cluster's default, with secrets and times that do not change.
+pub fn options() -> Options {
+    Options { fixed_secrets: true, epoch: Some(std::time::Duration::from_secs(1_800_000_000)), ..Options::default() }
+}
+
+pub struct Test {
+    pub sandbox: Sandbox,
+    pub mcp: Connection,
+    pub sent: Arc<Wire>,
+    pub progress: Arc<Mutex<Vec<Update>>>,
+}
+
+/// Passes requests on, remembers them, and checks them.
+pub struct Wire {
+    sandbox: Sandbox,
+    requests: Mutex<Vec<(Method, String)>>,
+}
+
+impl Transport for Wire {
+    fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, SendError>> {
+        facts::check(&request);
+        let path = request.uri().path().trim_start_matches("/api2/json").to_owned();
+        self.requests.lock().unwrap().push((request.method().clone(), path));
+        self.sandbox.send(request)
+    }
+}
+
+impl Wire {
+    /// Forgets what was sent so far.
+    pub fn forget(&self) {
+        self.requests.lock().unwrap().clear();
+    }
+    /// `METHOD /path` of everything sent that matches, in order.
+    pub fn matching(&self, wanted: impl Fn(&Method, &str) -> bool) -> Vec<String> {
+        let all = self.requests.lock().unwrap();
+        all.iter()
+            .filter(|(method, path)| wanted(method, path))
+            .map(|(method, path)| format!("{method} {path}"))
+            .collect()
+    }
+    pub fn writes(&self) -> Vec<String> {
+        self.matching(|method, path| *method != Method::GET && path != "/access/ticket")
+    }
+    pub fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+/// As root, with a token.
+pub fn root(sandbox: &Sandbox) -> ClusterConfig {
+    let credentials = sandbox.credentials();
+    let (user, name) = credentials.token_id.split_once('!').unwrap();
+    config(Auth::Token {
+        id: TokenId { user: user.to_owned(), name: name.to_owned() },
+        secret: credentials.token_secret.clone(),
+    })
+}
+
+pub fn config(auth: Auth) -> ClusterConfig {
+    ClusterConfig {
+        name: "default".to_owned(),
+        endpoints: vec![Endpoint { host: "pve1.test".to_owned(), port: 8006 }],
+        auth,
+        tls: Tls::System,
+        default_node: None,
+        default_storage: None,
+        default_bridge: None,
+        timeouts: Timeouts::default(),
+        sources: Vec::new(),
+    }
+}
+
+pub async fn start(options: Options) -> Test {
+    let sandbox = Sandbox::new(options);
+    let config = root(&sandbox);
+    with(sandbox, config).await
+}
+
+pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
+    let sent = Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() });
+    let client = Client::with_transport(&config, sent.clone());
+    let app = App::with_clusters(vec![Cluster { name: config.name, client }]);
+    let progress = Arc::new(Mutex::new(Vec::new()));
+    let seen = progress.clone();
+    let listener = Progress::to(move |update| seen.lock().unwrap().push(update));
+    let mcp = Connection::local(Arc::new(app), listener).await.expect("client and server understand one another");
+    Test { sandbox, mcp, sent, progress }
+}
+
+impl Test {
+    /// Calls a tool that must succeed.
+    pub async fn call(&self, tool: &str, arguments: Value) -> Value {
+        match self.mcp.call(tool, arguments.clone()).await {
+            Ok(value) => value,
+            Err(e) => panic!("{tool} {arguments}: {e}"),
+        }
+    }
+
+    /// Calls a tool that must fail; what it says.
+    pub async fn fails(&self, tool: &str, arguments: Value) -> String {
+        match self.mcp.call(tool, arguments.clone()).await {
+            Ok(value) => panic!("{tool} {arguments} succeeded: {value}"),
+            Err(e) => e.to_string(),
+        }
+    }
+}
