@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    kind, power, restore,
-    update::{Change, apply, check_privileges, check_values, options_of},
+    kind,
+    options::{check_privileges, check_values, options_of},
+    power, restore,
+    update::{Change, apply},
 };
 use crate::sandbox::{
     Sandbox,
