@@ -7,12 +7,15 @@ mod clones;
 mod network;
 mod tasks;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{Request, Response};
+use hyper::ext::ReasonPhrase;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::{Options, Sandbox, wire};
+use super::{Options, Sandbox};
 
 /// A cluster whose secrets and time are the same in every run.
 fn cluster(change: impl FnOnce(&mut Options)) -> Sandbox {
@@ -58,9 +61,9 @@ fn auditor(sandbox: &Sandbox) -> (String, String) {
 /// Sends `METHOD /path`, the parameters as PVE wants them, with these headers.
 async fn send(sandbox: &Sandbox, line: &str, params: &str, headers: &[(String, String)]) -> Got {
     let response = raw(sandbox, line, params, headers).await;
-    let reason = wire::reason(&response).into_owned();
+    let phrase = reason(&response).into_owned();
     let body = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
-    Got { status: response.status().as_u16(), reason, body }
+    Got { status: response.status().as_u16(), reason: phrase, body }
 }
 
 async fn raw(sandbox: &Sandbox, line: &str, params: &str, headers: &[(String, String)]) -> Response<Bytes> {
@@ -78,4 +81,12 @@ async fn raw(sandbox: &Sandbox, line: &str, params: &str, headers: &[(String, St
 /// Sends with root's token.
 async fn call(sandbox: &Sandbox, line: &str, params: &str) -> Got {
     send(sandbox, line, params, &[root(sandbox)]).await
+}
+
+/// The reason phrase of an answer, as text.
+fn reason(response: &Response<Bytes>) -> Cow<'_, str> {
+    match response.extensions().get::<ReasonPhrase>() {
+        Some(reason) => String::from_utf8_lossy(reason.as_bytes()),
+        None => response.status().canonical_reason().unwrap_or_default().into(),
+    }
 }
