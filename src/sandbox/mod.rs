@@ -18,6 +18,7 @@
 //! 5. Add one line to the family's `ROUTES`; a new family goes into `routes::FAMILIES`.
 
 mod access;
+mod by_hand;
 mod call;
 mod clock;
 mod config;
@@ -47,9 +48,11 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 
+pub use by_hand::{ByHand, HeldLock, NewVolume};
 pub use faults::{Fault, FaultKind};
 pub use listen::Server;
 pub use seed::Credentials;
+pub use wire::reason;
 
 use crate::pve::{SendError, Transport, api::Api};
 
