@@ -7,15 +7,12 @@ mod clones;
 mod network;
 mod tasks;
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::{Request, Response};
-use hyper::ext::ReasonPhrase;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::{Options, Sandbox};
+use super::{Options, Sandbox, reason};
 
 /// A cluster whose secrets and time are the same in every run.
 fn cluster(change: impl FnOnce(&mut Options)) -> Sandbox {
@@ -81,12 +78,4 @@ async fn raw(sandbox: &Sandbox, line: &str, params: &str, headers: &[(String, St
 /// Sends with root's token.
 async fn call(sandbox: &Sandbox, line: &str, params: &str) -> Got {
     send(sandbox, line, params, &[root(sandbox)]).await
-}
-
-/// The reason phrase of an answer, as text.
-fn reason(response: &Response<Bytes>) -> Cow<'_, str> {
-    match response.extensions().get::<ReasonPhrase>() {
-        Some(reason) => String::from_utf8_lossy(reason.as_bytes()),
-        None => response.status().canonical_reason().unwrap_or_default().into(),
-    }
 }

@@ -1,6 +1,8 @@
 //! The one place through which every answer leaves, said as pveproxy says it: status and reason phrase, headers, the
 //! JSON envelope, and the `extjs` format. It knows nothing of what the data means.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
@@ -207,6 +209,14 @@ fn phrase(message: &str) -> Option<ReasonPhrase> {
     let line = message.lines().next().unwrap_or_default();
     let clean = line.bytes().map(|b| if b == b'\t' || (b >= 0x20 && b != 0x7f) { b } else { b' ' });
     ReasonPhrase::try_from(clean.collect::<Vec<u8>>()).ok()
+}
+
+/// The reason phrase of an answer, as text.
+pub fn reason(response: &Response<Bytes>) -> Cow<'_, str> {
+    match response.extensions().get::<ReasonPhrase>() {
+        Some(reason) => String::from_utf8_lossy(reason.as_bytes()),
+        None => response.status().canonical_reason().unwrap_or_default().into(),
+    }
 }
 
 /// Calendar date of a Unix time (UTC): year, month, day, hour, minute, second, day of the week (0 = Thursday).
