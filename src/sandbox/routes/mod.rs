@@ -51,4 +51,5 @@ pub const FAMILIES: &[&[Route]] = &[
     guests::migrate::ROUTES,
     guests::cloudinit::ROUTES,
     guests::backup::ROUTES,
+    guests::agent::ROUTES,
 ];
