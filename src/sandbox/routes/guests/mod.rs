@@ -8,12 +8,14 @@ pub(super) mod config;
 pub(super) mod create;
 pub(super) mod destroy;
 pub(super) mod disks;
+pub(super) mod figures;
 pub(super) mod lists;
 pub(super) mod migrate;
 mod options;
 pub(super) mod power;
 mod restore;
 pub(super) mod snapshots;
+pub(super) mod suspend;
 pub(super) mod update;
 
 use crate::sandbox::{

@@ -1,4 +1,4 @@
-//! Start, stop, shutdown, reboot, reset, pause and resume.
+//! Start, stop, shutdown, reboot and reset.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use crate::sandbox::{
     guest::{Guest, Kind, Run, is_numbered},
     router::Route,
     state::State,
-    storage::Volume,
     wire::{Answered, Refusal},
     worker::Worker,
 };
@@ -20,14 +19,10 @@ pub const ROUTES: &[Route] = &[
     Route::post("/nodes/{node}/qemu/{vmid}/status/shutdown", shutdown),
     Route::post("/nodes/{node}/qemu/{vmid}/status/reboot", reboot),
     Route::post("/nodes/{node}/qemu/{vmid}/status/reset", reset),
-    Route::post("/nodes/{node}/qemu/{vmid}/status/suspend", suspend),
-    Route::post("/nodes/{node}/qemu/{vmid}/status/resume", resume),
     Route::post("/nodes/{node}/lxc/{vmid}/status/start", start),
     Route::post("/nodes/{node}/lxc/{vmid}/status/stop", stop),
     Route::post("/nodes/{node}/lxc/{vmid}/status/shutdown", shutdown),
     Route::post("/nodes/{node}/lxc/{vmid}/status/reboot", reboot),
-    Route::post("/nodes/{node}/lxc/{vmid}/status/suspend", suspend),
-    Route::post("/nodes/{node}/lxc/{vmid}/status/resume", resume),
 ];
 
 /// How long a guest takes to come up, and to go down of its own accord.
@@ -35,15 +30,15 @@ const BOOT: Duration = Duration::from_millis(1_500);
 const SHUTDOWN: Duration = Duration::from_secs(4);
 /// How long an agent that does not answer is waited for.
 const AGENT_PING: Duration = Duration::from_secs(3);
-const KILL: Duration = Duration::from_millis(700);
+pub(super) const KILL: Duration = Duration::from_millis(700);
 
-fn task(kind: Kind, what: &str) -> String {
+pub(super) fn task(kind: Kind, what: &str) -> String {
     format!("{}{what}", if kind == Kind::Qemu { "qm" } else { "vz" })
 }
 
 /// # Errors
 /// PVE's 500 for a guest that is not running (or not there).
-fn running(call: &Call, words: &str) -> Result<(), Refusal> {
+pub(super) fn running(call: &Call, words: &str) -> Result<(), Refusal> {
     let state = call.sandbox.state();
     on_node(&state, call.node(), kind(call), call.vmid())?;
     match state.guests().get(&call.vmid()) {
@@ -295,82 +290,5 @@ fn reset(call: &Call) -> Answered {
         }
         worker.work(Duration::from_millis(200)).await;
         Ok(())
-    })
-}
-
-fn suspend(call: &Call) -> Answered {
-    let (kind, vmid, node) = (kind(call), call.vmid(), call.node().to_owned());
-    root_only(call, &["skiplock"])?;
-    running(call, kind.word())?;
-    if kind == Kind::Lxc {
-        return call.fork(&node, "vzsuspend", vmid, async move |worker| {
-            worker.work(KILL).await;
-            Err(format!("command 'lxc-checkpoint -n {vmid} -s -D /var/lib/vz/dump' failed: exit code 1"))
-        });
-    }
-    let skiplock = call.flag("skiplock");
-    if !call.flag("todisk") {
-        return call.fork(&node.clone(), "qmpause", vmid, async move |worker| {
-            let _lock = worker.lock(kind, vmid).await?;
-            pause(&worker, &node, vmid, true, skiplock)
-        });
-    }
-    let storage = call.get("statestorage").map(str::to_owned);
-    call.fork(&node.clone(), "qmsuspend", vmid, async move |worker| {
-        let _lock = worker.lock(kind, vmid).await?;
-        to_disk(&worker, &node, vmid, storage).await
-    })
-}
-
-fn pause(worker: &Worker, node: &str, vmid: u32, paused: bool, skiplock: bool) -> Result<(), String> {
-    let mut state = worker.sandbox.state();
-    let guest = found(&state, node, Kind::Qemu, vmid)?;
-    if !skiplock {
-        guest.check_lock()?;
-    }
-    if let Some(run) = state.guest_mut(vmid).and_then(|guest| guest.run.as_mut()) {
-        run.paused = paused;
-    }
-    Ok(())
-}
-
-/// Writes the memory into a volume and stops the VM; the next start takes it from there.
-async fn to_disk(worker: &Worker, node: &str, vmid: u32, storage: Option<String>) -> Result<(), String> {
-    let (volid, size) = {
-        let mut state = worker.sandbox.state();
-        let guest = found(&state, node, Kind::Qemu, vmid)?;
-        guest.check_lock()?;
-        let size = guest.maxmem().saturating_mul(2).saturating_add(500 << 20);
-        let place =
-            guest.drives().into_iter().find(|(_, drive)| !drive.is_cdrom()).map(|(_, d)| d.storage().to_owned());
-        let storage = storage.or(place).unwrap_or_else(|| "local".to_owned());
-        let storage = state.storage(&storage, node).map_err(|refusal| refusal.message)?.clone();
-        let (year, month, day, ..) = crate::sandbox::wire::civil(worker.sandbox.clock().now());
-        let name = format!("vm-{vmid}-state-suspend-{year}-{month:02}-{day:02}");
-        let volid = crate::sandbox::storage::disk_volid(&storage, vmid, &name, "raw");
-        state.volumes.put(&storage, node, Volume::new(volid.as_str(), "images", "raw", size).of(vmid));
-        let line = crate::sandbox::drives::formatting(&storage, &volid, "raw", size);
-        drop(state);
-        worker.log(line);
-        (volid, size)
-    };
-    worker.work(Duration::from_secs_f64(1.0 + size as f64 / 2e9)).await;
-    if let Some(guest) = worker.sandbox.state().guest_mut(vmid) {
-        guest.config.set("lock", "suspended");
-        guest.config.set("vmstate", volid);
-        guest.run = None;
-    }
-    worker.log("State saved, quitting");
-    Ok(())
-}
-
-fn resume(call: &Call) -> Answered {
-    let (kind, vmid, node) = (kind(call), call.vmid(), call.node().to_owned());
-    root_only(call, &["skiplock", "nocheck"])?;
-    running(call, kind.word())?;
-    let skiplock = call.flag("skiplock");
-    call.fork(&node.clone(), &task(kind, "resume"), vmid, async move |worker| {
-        let _lock = worker.lock(kind, vmid).await?;
-        pause(&worker, &node, vmid, false, skiplock || kind == Kind::Lxc)
     })
 }
