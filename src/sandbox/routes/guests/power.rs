@@ -28,6 +28,8 @@ pub const ROUTES: &[Route] = &[
 /// How long a guest takes to come up, and to go down of its own accord.
 const BOOT: Duration = Duration::from_millis(1_500);
 const SHUTDOWN: Duration = Duration::from_secs(4);
+/// Nobody waits longer.
+const YEAR: Duration = Duration::from_secs(31_536_000);
 /// How long an agent that does not answer is waited for.
 const AGENT_PING: Duration = Duration::from_secs(3);
 pub(super) const KILL: Duration = Duration::from_millis(700);
@@ -249,7 +251,7 @@ async fn go_down(
             guest.config.get("agent").is_some_and(|agent| agent.starts_with('1') || agent.contains("enabled=1"));
         (has_system(&state, guest), agent, down.unwrap_or(60))
     };
-    let timeout = Duration::from_secs(timeout.unwrap_or(default));
+    let timeout = Duration::from_secs(timeout.unwrap_or(default)).min(YEAR);
     if answers && timeout >= SHUTDOWN {
         worker.work(SHUTDOWN).await;
         return Ok(true);
