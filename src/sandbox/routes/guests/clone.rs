@@ -93,7 +93,10 @@ fn clone(call: &Call) -> Answered {
     call.fork(&node, task, vmid, async move |worker| {
         let thing = if kind == Kind::Qemu { "VM" } else { "container" };
         worker.log(format!("creating a clone of {thing} {vmid} with ID {newid}"));
-        let result = copy(&worker, &plan).await;
+        let result = match worker.trip().await {
+            Ok(()) => copy(&worker, &plan).await,
+            failed => failed,
+        };
         finish(&worker, &plan, &target, &result);
         result
     })
