@@ -76,7 +76,7 @@ impl Waiter {
         match status {
             Some(status) => {
                 // What the task changed, nobody knows yet.
-                client.resources().invalidate();
+                client.resources().ended(upid);
                 Ok(Waited::Done(wait.finish(status).await))
             }
             None => {
