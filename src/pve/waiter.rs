@@ -3,6 +3,8 @@
 
 mod adopt;
 mod log;
+#[cfg(test)]
+mod recorded;
 mod rounds;
 mod settle;
 #[cfg(test)]
