@@ -99,6 +99,6 @@ fn in_words(held: &BTreeSet<&str>) -> String {
     match (words.is_empty(), silent) {
         (true, _) => held.iter().copied().collect::<Vec<_>>().join(", "),
         (false, 0) => words.join(", "),
-        (false, n) => format!("{}, and {n} more privileges", words.join(", ")),
+        (false, n) => format!("{}, and {n} more", words.join(", ")),
     }
 }

@@ -100,7 +100,7 @@ async fn a_usable_cluster_is_described_with_what_may_be_done_on_it() {
           [ ok ] login: API token ai@pve!mcp is accepted
           [ ok ] version: Proxmox VE 9.2.11
           [ ok ] rights: /: see guests, see nodes
-                 /vms/100: see guests, start and stop them, configure them in part (VM.Config.CPU), see nodes, and 1 more privileges
+                 /vms/100: see guests, start and stop them, configure them in part (VM.Config.CPU), see nodes, and 1 more
           [warn] nodes: online: pve1; offline: pve2
                  try: guests of a node that is offline can be seen, not used
           [ ok ] default: node pve1 is there
@@ -159,4 +159,59 @@ async fn a_wrong_token_and_a_refused_certificate_fail_their_own_check() {
     assert_eq!(verdicts(&refused), [("endpoint", Verdict::Ok), ("tls", Verdict::Failed)]);
     let hint = refused.clusters[0].checks[1].hint.as_deref();
     assert_eq!(hint, Some("PROXMOX_CLUSTER_home_FINGERPRINT=AB"));
+}
+
+/// The sandbox over HTTPS, as one cluster.
+async fn sandbox(auth: impl FnOnce(&crate::sandbox::Credentials) -> Auth) -> (crate::sandbox::Server, ClusterConfig) {
+    let sandbox = crate::sandbox::Sandbox::new(crate::sandbox::Options::default());
+    let server = sandbox.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let hex = server.fingerprint.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap());
+    let pin: [u8; 32] = hex.collect::<Vec<_>>().try_into().unwrap();
+    let cluster = ClusterConfig {
+        name: crate::config::ONLY_CLUSTER.into(),
+        endpoints: vec![Endpoint { host: "127.0.0.1".into(), port: server.addr.port() }],
+        auth: auth(sandbox.credentials()),
+        tls: Tls::Fingerprints(vec![pin]),
+        default_storage: Some("local".into()),
+        sources: Vec::new(),
+        ..cluster(&[])
+    };
+    (server, cluster)
+}
+
+fn lines(found: &Cluster) -> Vec<String> {
+    found.checks.iter().map(|check| format!("{:?} {}: {}", check.verdict, check.name, check.text)).collect()
+}
+
+#[tokio::test]
+async fn the_sandbox_is_found_usable_with_a_password_and_with_a_token() {
+    let (_server, cluster) = sandbox(|known| Auth::Password {
+        username: known.username.clone(),
+        password: known.password.clone(),
+        totp: None,
+    })
+    .await;
+    let found = examine_cluster(&cluster, &Client::new).await;
+    assert!(found.checks.iter().all(|check| check.verdict == Verdict::Ok), "{:#?}", lines(&found));
+    assert!(lines(&found).iter().any(|line| line == "Ok login: root@pam with password is accepted"), "{found:#?}");
+
+    let (_server, cluster) = sandbox(|known| {
+        let (user, name) = known.auditor_token_id.split_once('!').unwrap();
+        let id = TokenId { user: user.into(), name: name.into() };
+        Auth::Token { id, secret: known.auditor_token_secret.clone() }
+    })
+    .await;
+    let found = examine_cluster(&cluster, &Client::new).await;
+    assert!(found.checks.iter().all(|check| check.verdict == Verdict::Ok), "{:#?}", lines(&found));
+    assert!(lines(&found).iter().any(|line| line.contains("rights: ") && line.contains("see guests")), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_found_out_against_the_sandbox() {
+    let (_server, cluster) =
+        sandbox(|known| Auth::Password { username: known.username.clone(), password: "wrong".into(), totp: None })
+            .await;
+    let found = examine_cluster(&cluster, &Client::new).await;
+    let failed = found.checks.iter().find(|check| check.verdict == Verdict::Failed).unwrap();
+    assert_eq!(failed.text, "Proxmox refuses the login of root@pam: authentication failure");
 }

@@ -287,20 +287,59 @@ fn explained(error: Error, username: &str) -> Error {
 
 /// The present code, or the next one where the present one was sent already: Proxmox takes codes one step ahead.
 fn totp_code(secret: &SecretString, last: &mut u64) -> Result<String> {
-    const STEP: u64 = 30;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = now.as_secs() / TOTP_STEP;
+    let step = if *last == now { now + 1 } else { now.max(*last) };
+    let code = totp_code_at(secret, step)?;
+    *last = step;
+    Ok(code)
+}
+
+/// Seconds for which a code is valid.
+const TOTP_STEP: u64 = 30;
+
+fn totp_code_at(secret: &SecretString, step: u64) -> Result<String> {
     let bad = || {
         Error::bad_setting("PROXMOX_TOTP_SECRET is not a TOTP secret")
             .hint("expected base32, as `oathtool -b` takes it")
     };
     let text: String = secret.expose_secret().chars().filter(|c| !c.is_whitespace() && *c != '-').collect();
-    let key =
-        totp_rs::Secret::Encoded(text.trim_end_matches('=').to_ascii_uppercase()).to_bytes().map_err(|_| bad())?;
+    let text = text.trim_end_matches('=').to_ascii_uppercase();
+    let key = totp_rs::Secret::Encoded(text).to_bytes().map_err(|_| bad())?;
     if key.is_empty() {
         return Err(bad());
     }
-    let totp = totp_rs::TOTP::new_unchecked(totp_rs::Algorithm::SHA1, 6, 1, STEP, key);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs() / STEP;
-    let step = if *last == now { now + 1 } else { now.max(*last) };
-    *last = step;
-    Ok(totp.generate(step * STEP))
+    let totp = totp_rs::TOTP::new_unchecked(totp_rs::Algorithm::SHA1, 6, 1, TOTP_STEP, key);
+    Ok(totp.generate(step * TOTP_STEP))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_standard() {
+        // RFC 6238, appendix B: the codes at 59 s and at 1,111,111,109 s.
+        let secret = "gezd gnbv gy3t qojq gezd gnbv gy3t qojq".into();
+        assert_eq!(totp_code_at(&secret, 59 / 30).unwrap(), "287082");
+        assert_eq!(totp_code_at(&secret, 1_111_111_109 / 30).unwrap(), "081804");
+    }
+
+    #[test]
+    fn no_code_is_sent_twice() {
+        let secret = "GEZDGNBVGY3TQOJQ".into();
+        let mut last = 0;
+        let first = totp_code(&secret, &mut last).unwrap();
+        let step = last;
+        let second = totp_code(&secret, &mut last).unwrap();
+        assert!(last > step && first != second);
+    }
+
+    #[test]
+    fn a_secret_that_is_none_names_the_setting_and_not_the_secret() {
+        let error = totp_code_at(&"0189!".into(), 1).unwrap_err();
+        assert!(error.to_string().contains("PROXMOX_TOTP_SECRET") && !error.to_string().contains("0189"), "{error}");
+    }
 }

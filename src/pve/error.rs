@@ -81,6 +81,7 @@ pub fn from_send(request: &Request, failure: SendError) -> Error {
 }
 
 const UNCLEAR: &str = "look at the task list and at the thing itself before trying again";
+const NO_API: &str = "is this really the Proxmox VE API, and not a proxy or another service on that port?";
 const SLOW: &str = "the node or its storage is slow or hangs: try another node, or later";
 
 fn unclear(words: String) -> Error {
@@ -91,7 +92,7 @@ fn unclear(words: String) -> Error {
 pub fn bad_answer(request: &Request, body: &[u8], why: &serde_json::Error) -> Error {
     let start: String = String::from_utf8_lossy(&body[..body.len().min(480)]).chars().take(120).collect();
     Error::new(Kind::BadAnswer, format!("Proxmox's answer cannot be read: {why}; it begins: {start}"))
-        .hint("is this really the Proxmox VE API, and not a proxy or another service on that port?")
+        .hint(NO_API)
         .request(request.to_string())
 }
 
@@ -112,6 +113,8 @@ fn judge(request: &Request, answer: &Response<Bytes>, message: &str, who: &str) 
             Some((Kind::Permission, hint)) => (Kind::Permission, told(hint)),
             _ => (Kind::Permission, Some(table::permission(message, who))),
         },
+        // The API says 501 for a path that it does not have, and 500 for a thing that is not there.
+        404 => (Kind::BadAnswer, told(NO_API)),
         501 => (Kind::NotImplemented, told("this version of Proxmox VE does not have this call")),
         503 | 595 => (Kind::Unavailable, told("the node behind this request is offline or cannot be reached")),
         502 | 504 | 596..=599 if write => (Kind::Unclear, told(UNCLEAR)),

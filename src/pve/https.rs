@@ -1,7 +1,7 @@
 //! The transport to a real server: HTTPS with keep-alive. Its main work is to tell, when no answer came, whether the
 //! request can have reached the server.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{error::Error as StdError, io::ErrorKind, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -137,7 +137,11 @@ fn in_words(error: &reqwest::Error) -> String {
         return "no connection within the time limit".into();
     }
     if let Some(io) = find::<std::io::Error>(error) {
-        return io.to_string();
+        let broken_off = matches!(io.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset);
+        return match error.is_connect() && broken_off {
+            true => format!("it broke the TLS handshake off ({io}): is this the API port (8006)?"),
+            false => io.to_string(),
+        };
     }
     chain(error)
 }

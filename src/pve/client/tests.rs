@@ -322,6 +322,25 @@ async fn a_request_that_hangs_ends_at_the_limit_and_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_an_endpoint_was_silent_the_next_call_begins_with_another() {
+    let transport = Scripted::slowly(|_, request| match request.uri().host() {
+        Some("a") => Box::pin(std::future::pending()),
+        _ => Box::pin(async { ok(json!(1)) }),
+    });
+    let client = Client::with_transport(&cluster(&["a", "b"], token()), transport.clone());
+    assert_eq!(write(&client, start()).await.unwrap_err().kind(), Kind::Unclear);
+    assert_eq!(write(&client, start()).await.unwrap(), json!(1));
+    assert_eq!((transport.count("POST a"), transport.count("POST b")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_serves_something_else_is_recognised() {
+    let transport = Scripted::new(|_, _| refuse(404, "Not Found", "<html>"));
+    let error = client(&transport, token()).get::<Value>(&Request::get("/version")).await.unwrap_err();
+    assert_eq!((error.kind(), error.parts().status), (Kind::BadAnswer, Some(404)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_certificate_gives_the_line_to_add_and_is_not_tried_again() {
     let transport = Scripted::new(|_, _| {
         Err(SendError::Certificate { message: "it has expired".into(), presented: "AB:CD".into() })

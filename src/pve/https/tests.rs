@@ -287,6 +287,22 @@ async fn plain_http_behind_the_port_is_recognised() {
 }
 
 #[tokio::test]
+async fn a_port_that_hangs_up_on_tls_and_a_name_that_is_none_are_told_in_words() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let _ = socket.read(&mut [0; 4096]).await;
+        }
+    });
+    let error = version(&client(&[address], "127.0.0.1", Tls::Insecure)).await.unwrap_err();
+    assert!(error.to_string().contains("broke the TLS handshake off"), "{error}");
+    let error = version(&client(&[address], "no-such-host.invalid", Tls::Insecure)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.to_string().contains("lookup"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_never_finishes_tls_was_never_sent_anything() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = listener.local_addr().unwrap();
