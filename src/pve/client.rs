@@ -191,7 +191,7 @@ impl Client {
         let request = approved.request();
         let body = self.exchange(request).await;
         // After a failure too: it may have been processed in part.
-        self.0.resources.invalidate();
+        self.0.resources.wrote(request);
         let body = body?;
         let answer: Listing<serde_json::Value> =
             serde_json::from_slice(&body).map_err(|e| error::bad_answer(request, &body, &e))?;
