@@ -197,10 +197,20 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
             };
             return Answer::new(&Outcome { requests, next: Some(next), ..Outcome::new(state, &plan) });
         }
-        match execute::run(&cx, &reader, &plan, &approved, order.wait).await {
-            Err(e) if plan.vmid_was_chosen && e.is_conflict() && tried + 1 < TRIES => tried += 1,
-            outcome => return Answer::new(&outcome?),
+        if let Some(vmid) = plan.chosen_vmid
+            && !cx.client.vmids().take(vmid)
+        {
+            continue;
         }
+        let outcome = execute::run(&cx, &reader, &plan, &approved, order.wait).await;
+        if let (Some(vmid), Err(e)) = (plan.chosen_vmid, &outcome) {
+            cx.client.vmids().release(vmid);
+            if e.is_conflict() && tried + 1 < TRIES {
+                tried += 1;
+                continue;
+            }
+        }
+        return Answer::new(&outcome?);
     }
 }
 

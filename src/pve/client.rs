@@ -137,7 +137,8 @@ impl Client {
         &self.0.defaults
     }
 
-    pub(super) fn vmids(&self) -> &Vmids {
+    /// The VMIDs that calls are creating guests with.
+    pub fn vmids(&self) -> &Vmids {
         &self.0.vmids
     }
 
