@@ -57,7 +57,7 @@ fn known(properties: &Map<String, Value>, key: &str) -> String {
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|c| (distance(word, c), c))
-        .filter(|(d, c)| *d <= 1 + c.len().max(word.len()) / 5)
+        .filter(|(d, c)| *d <= 1 + c.len().max(word.len()) / 4)
         .min()
         .map(|(_, c)| c)
 }

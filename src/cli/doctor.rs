@@ -1,4 +1,4 @@
-//! `doctor`: what is right and wrong with the settings, the connection, the login and the rights.
+//! `doctor`: is everything in place? Prints the checks as text, or as JSON.
 
 use std::process::ExitCode;
 
@@ -13,21 +13,17 @@ use crate::{
 
 pub fn command() -> Command {
     Command::new("doctor")
-        .about("Check settings, connection, login and rights; exit code 1 where something fails")
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("The report as JSON"))
+        .about("Check settings, connection, certificate, login and rights, with a hint for each problem")
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON"))
 }
 
 pub async fn run(config: &Config, args: &ArgMatches) -> Result<ExitCode> {
-    let report = if config.sandbox {
-        let embedded = Embedded::start(config).await?;
-        doctor::examine(embedded.config()).await
-    } else {
-        doctor::examine(config).await
-    };
+    let embedded = if config.sandbox { Some(Embedded::start(config).await?) } else { None };
+    let report = doctor::examine(embedded.as_ref().map_or(config, Embedded::config)).await;
     if args.get_flag("json") {
         print(&serde_json::to_string_pretty(&report).map_err(|e| Error::internal(e.to_string()))?);
     } else {
-        print(report.text().trim_end());
+        print(&report.text());
     }
-    Ok(ExitCode::from(report.exit_code()))
+    Ok(report.exit_code().into())
 }

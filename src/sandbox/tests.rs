@@ -3,6 +3,7 @@
 
 mod accounts;
 mod basics;
+mod clones;
 mod network;
 mod tasks;
 

@@ -31,7 +31,7 @@ impl Page {
         mut rows: Vec<T>,
         key: impl Fn(&T) -> K,
     ) -> Result<(Vec<T>, Option<String>)> {
-        rows.sort_by(|a, b| key(a).cmp(&key(b)));
+        rows.sort_by_key(&key);
         if let Some(cursor) = &self.cursor {
             let after: K = cursor.parse().map_err(|_| {
                 Error::bad_argument(format!("cursor: expected the next_cursor of the page before, got '{cursor}'"))

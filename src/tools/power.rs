@@ -11,7 +11,7 @@ pub const TOOLS: &[Entry] = &[
 
 /// A POST to one of the guest's `status/…` addresses.
 fn power(guest: &Guest, action: &str) -> Request {
-    Request::post(guest.path(&format!("status/{action}")))
+    Request::post(guest.path(format!("status/{action}")))
 }
 
 fn warn_unless(plan: Plan, guest: &Guest, state: &str) -> Plan {

@@ -109,3 +109,13 @@ async fn the_same_seed_makes_the_same_cluster() {
     assert_eq!(list(7).await, list(7).await);
     assert_ne!(list(7).await, list(8).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn broken_json_is_complained_of_in_perls_words() {
+    let sandbox = cluster(|_| {});
+    let headers = [root(&sandbox), ("Content-Type".to_owned(), "application/json".to_owned())];
+    let got = send(&sandbox, "POST /nodes/pve1/qemu", "{\"vmid\": 101,", &headers).await;
+    let place = "at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 934.";
+    let text = format!("'\"' expected, at character offset 13 (before \"(end of string)\") {place}");
+    assert_eq!(got.refusal(), (500, text.as_str()));
+}

@@ -22,8 +22,8 @@ fn cluster(listed: Value, pve1: Value, pve2: Value) -> (Arc<Fake>, Client, Resou
         "/nodes/pve1/lxc" | "/nodes/pve2/qemu" => Answer::Data(json!([])),
         _ => match path.trim_start_matches("/nodes/").split('/').collect::<Vec<_>>()[..] {
             [_, _, vmid, "status", "current"] => {
-                let all = pve1.as_array().into_iter().chain(pve2.as_array()).flatten();
-                let found = vmid.parse().ok().and_then(|vmid: u64| all.filter(|g| g["vmid"] == vmid).next().cloned());
+                let mut all = pve1.as_array().into_iter().chain(pve2.as_array()).flatten();
+                let found = vmid.parse().ok().and_then(|vmid: u64| all.find(|g| g["vmid"] == vmid).cloned());
                 found.map_or(Answer::Error(500, "Configuration file does not exist"), Answer::Data)
             }
             _ => Answer::Error(501, "not implemented"),
