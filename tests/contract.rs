@@ -15,10 +15,24 @@ use proxmox_mcp::{
 use serde_json::Value;
 
 /// At least this share of the recordings of served methods has to agree.
-const FLOOR: f64 = 0.90;
+const FLOOR: f64 = 0.96;
 
 /// What is left, by number of the recording, and why it is.
-const EXPLAINED: &[(u64, &str)] = &[];
+const EXPLAINED: &[(u64, &str)] = &[
+    (39, "the viewer's HTML pages are not simulated"),
+    (41, "the format png, which is empty there, is not simulated"),
+    (403, "that server began without EFI"),
+    (442, "the simulated bridge has a comment"),
+    (443, "the simulated bridge has a comment"),
+    (457, "that server's emulated VMs did not report disk rates in time"),
+    (521, "resources of high availability cannot be made yet"),
+    (700, "that server's emulated VM did not answer the monitor in time"),
+    (707, "that server's emulated VM had failed to start"),
+    (869, "a list that is late there, so that a running task is among the finished"),
+    (969, "that server's second task still held the lock after ten seconds"),
+    (972, "that server's emulated VM failed to be saved while running"),
+    (1010, "that server's emulated VMs did not report disk rates in time"),
+];
 
 #[tokio::test(start_paused = true)]
 async fn the_recordings_of_a_real_server_are_answered_alike() {

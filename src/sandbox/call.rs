@@ -48,18 +48,9 @@ impl Call {
         self.sandbox.clock().now()
     }
 
-    /// Whether the caller has the privilege.
-    pub fn may(&self, path: &str, privilege: &str) -> bool {
-        self.sandbox.state().may(&self.who, path, privilege)
-    }
     /// # Errors
     /// 403 where the caller lacks any of the privileges; it names the first that is missing.
     pub fn check(&self, path: &str, privileges: &[&str]) -> Result<(), Refusal> {
         self.sandbox.state().check(&self.who, path, privileges)
-    }
-    /// # Errors
-    /// 403 where the caller has none of the privileges.
-    pub fn check_any(&self, path: &str, privileges: &[&str]) -> Result<(), Refusal> {
-        self.sandbox.state().check_any(&self.who, path, privileges)
     }
 }

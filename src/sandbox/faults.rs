@@ -7,7 +7,8 @@ use http::Method;
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The connection is refused: nothing reaches the server.
+    /// The connection is refused: nothing reaches the server. Over the network that can only be done before a request is
+    /// known, so a fault with a filter closes the connection there instead, without processing anything.
     Refuse,
     /// The request is taken and never answered.
     Stall,

@@ -102,7 +102,11 @@ impl Sandbox {
         let accepting = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Out of file descriptors, most likely: give the others time to close theirs.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
                 if sandbox.faults().refuses_connection() {
                     drop(stream);
                     continue;

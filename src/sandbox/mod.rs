@@ -6,7 +6,7 @@
 //! # Adding an endpoint
 //! 1. Write `fn name(call: &Call) -> Answered` in the family's file under `routes/`. Parameters are checked already
 //!    (`call.text("name")`, `call.flag(…)`, `call.list(…)`); so are login, the permission that the schema names, and
-//!    whether the node is there. Further permissions: `call.check(path, &[…])?`. Lists filter by `call.may(…)` or
+//!    whether the node is there. Further permissions: `call.check(path, &[…])?`. Lists filter by
 //!    `state.may(&call.who, …)`.
 //! 2. Read and change the cluster through `call.sandbox.state()`; never hold it over an `await`, and never take it twice
 //!    in one expression. Guests are changed through `state.guest_mut(vmid)`.
@@ -16,8 +16,6 @@
 //!    `worker.warn`, `worker.work(duration)`, `worker.transfer(bytes, rate)`, `let _lock = worker.lock(kind, vmid).await?`,
 //!    and `Err("text")` for `TASK ERROR: text`. Work that waits without a task is a [`router::Route::slow`] handler.
 //! 5. Add one line to the family's `ROUTES`; a new family goes into `routes::FAMILIES`.
-
-#![expect(dead_code, reason = "the model of guests is complete; the families that use it come after it")]
 
 mod access;
 mod by_hand;

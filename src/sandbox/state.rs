@@ -160,11 +160,6 @@ impl State {
     pub fn pool_of(&self, vmid: u32) -> Option<&str> {
         self.pool_of.get(&vmid).map(String::as_str)
     }
-    /// The pools that hold a storage.
-    pub fn pools_of_storage<'a>(&'a self, storage: &'a str) -> impl Iterator<Item = &'a str> {
-        self.pools.iter().filter(move |(_, pool)| pool.storages.contains(storage)).map(|(name, _)| name.as_str())
-    }
-
     /// The storage, enabled and present on the node.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use super::{Options, Sandbox, wire};
+use super::{Options, Sandbox, reason};
 
 /// A cluster whose secrets and time are the same in every run.
 fn cluster(change: impl FnOnce(&mut Options)) -> Sandbox {
@@ -58,9 +58,9 @@ fn auditor(sandbox: &Sandbox) -> (String, String) {
 /// Sends `METHOD /path`, the parameters as PVE wants them, with these headers.
 async fn send(sandbox: &Sandbox, line: &str, params: &str, headers: &[(String, String)]) -> Got {
     let response = raw(sandbox, line, params, headers).await;
-    let reason = wire::reason(&response).into_owned();
+    let phrase = reason(&response).into_owned();
     let body = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
-    Got { status: response.status().as_u16(), reason, body }
+    Got { status: response.status().as_u16(), reason: phrase, body }
 }
 
 async fn raw(sandbox: &Sandbox, line: &str, params: &str, headers: &[(String, String)]) -> Response<Bytes> {

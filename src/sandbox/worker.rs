@@ -31,9 +31,6 @@ pub type FileLock = OwnedMutexGuard<()>;
 pub struct Worker {
     pub sandbox: Sandbox,
     pub upid: String,
-    pub node: String,
-    /// `user@realm` or `user@realm!token`.
-    pub who: String,
     faults: Arc<[FaultKind]>,
 }
 
@@ -177,7 +174,7 @@ impl Sandbox {
         state.log(entry(node, pid, 6, now.as_secs(), who, format!("starting task {upid}")));
         state.tasks.add(task);
         drop(state);
-        Worker { sandbox: self.clone(), upid, node: node.to_owned(), who: who.to_owned(), faults: faults.into() }
+        Worker { sandbox: self.clone(), upid, faults: faults.into() }
     }
 
     /// Writes the end of a task: its last line, its result (`None`: `unexpected status`), the cluster log.

@@ -95,14 +95,16 @@ impl<'a> Replay<'a> {
         let reason = proxmox_mcp::sandbox::reason(&response).into_owned();
         let body = serde_json::from_slice(response.body())
             .unwrap_or_else(|_| String::from_utf8_lossy(response.body()).into_owned().into());
+        let body: Value = body;
+        let said = serde_json::from_str(&self.recorded(&body.to_string())).unwrap_or_default();
         let content_type = response.headers().get("content-type").map_or("", |v| v.to_str().unwrap_or_default());
         let answer = Answer {
             status: response.status().as_u16(),
             reason: self.recorded(&reason),
             content_type: content_type.to_owned(),
-            body,
+            body: said,
         };
-        self.learn(record, &answer.body);
+        self.learn(record, &body);
         Some(answer)
     }
 
@@ -245,6 +247,14 @@ impl<'a> Replay<'a> {
         }
         if let (Some(id), Some(secret)) = (ours["full-tokenid"].as_str(), ours["value"].as_str()) {
             self.secrets.insert(id.to_owned(), secret.to_owned());
+        }
+        // Backups are named after the time at which they were made.
+        for theirs in real.as_array().into_iter().flatten().filter(|row| row["content"] == "backup") {
+            let same = |row: &&Value| row["content"] == "backup" && row["vmid"] == theirs["vmid"];
+            if let Some(same) = ours.as_array().and_then(|rows| rows.iter().find(same)) {
+                let file = |volid: &Value| text(volid).rsplit('/').next().unwrap_or_default().to_owned();
+                self.ours.insert(file(&theirs["volid"]), file(&same["volid"]));
+            }
         }
         if let Some(ticket) = ours["ticket"].as_str() {
             self.ours.insert(text(&real["ticket"]), ticket.to_owned());

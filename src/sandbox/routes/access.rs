@@ -30,9 +30,6 @@ fn log_in(call: &Call) -> Answered {
     if let Some(realm) = call.get("realm").filter(|_| !user.contains('@')) {
         user = format!("{user}@{realm}");
     }
-    if !user.contains('@') {
-        user.push_str("@pam");
-    }
     let (now, key) = (call.now(), call.sandbox.key());
     let state = call.sandbox.state();
     let password = call.text("password");

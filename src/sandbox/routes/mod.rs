@@ -46,4 +46,5 @@ pub const FAMILIES: &[&[Route]] = &[
     guests::snapshots::ROUTES,
     guests::migrate::ROUTES,
     guests::cloudinit::ROUTES,
+    guests::backup::ROUTES,
 ];

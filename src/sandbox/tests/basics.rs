@@ -14,7 +14,7 @@ async fn without_credentials_there_is_no_ticket_and_no_body_after_three_seconds(
     let sandbox = cluster(|_| {});
     let before = tokio::time::Instant::now();
     let response = raw(&sandbox, "GET /version", "", &[]).await;
-    assert_eq!((response.status().as_u16(), wire::reason(&response).as_ref()), (401, "No ticket"));
+    assert_eq!((response.status().as_u16(), reason(&response).as_ref()), (401, "No ticket"));
     assert!(response.body().is_empty());
     assert_eq!(before.elapsed().as_secs(), 3);
 }
