@@ -8,7 +8,7 @@ pub const ROUTES: &[Route] = &[
     Route::get("/access", |_| list("subdir", ACCESS)),
     Route::get("/access/openid", |_| list("subdir", &["auth-url", "login"])),
     Route::get("/cluster", |_| list("name", CLUSTER)),
-    Route::get("/cluster/ha", |_| list("subdir", &["status", "resources", "groups", "rules"])),
+    Route::get("/cluster/ha", |_| list("id", &["status", "resources", "groups", "rules"])),
     Route::get("/cluster/ha/status", |_| list("name", &["current", "manager_status"])),
     Route::get("/nodes/{node}", node),
 ];

@@ -88,8 +88,10 @@ fn row(guest: &Guest, now: u64) -> Map<String, Value> {
     }
     if let Some(run) = &guest.run {
         put("pid", run.pid.into());
+        // The kernel has no figures yet of a container that was started a moment ago.
+        let young = guest.kind == Kind::Lxc && now.saturating_sub(run.since) < 2;
         for pressure in PRESSURES {
-            put(pressure, if guest.kind == Kind::Qemu { json!(0) } else { Value::Null });
+            put(pressure, if young { Value::Null } else { json!(0) });
         }
     }
     row

@@ -78,13 +78,11 @@ fn preconditions(call: &Call) -> Answered {
         .filter(|(key, value)| (is_numbered(key, "hostpci") || is_numbered(key, "usb")) && !value.contains("mapping="))
         .map(|(key, _)| key)
         .collect();
-    let mut out = json!({
+    let out = json!({
+        "has-dbus-vmstate": 1,
         "running": u8::from(guest.is_running()), "allowed_nodes": allowed, "not_allowed_nodes": refused,
         "local_disks": disks, "local_resources": resources, "mapped-resources": [], "mapped-resource-info": {},
     });
-    if guest.is_running() {
-        out["has-dbus-vmstate"] = 1.into();
-    }
     Ok(out.into())
 }
 
