@@ -85,6 +85,8 @@ pub struct Guest {
     /// Oldest first. The current state's parent is the `parent` key of `config`.
     pub snapshots: Vec<Snapshot>,
     pub run: Option<Run>,
+    /// When it last ran: Unix times of start and end.
+    pub ran: Option<(u64, u64)>,
     /// Present once the statistics daemon has seen it.
     pub shown: Option<Shown>,
     /// The generation of the state in which it last changed; kept by the state.
@@ -102,15 +104,16 @@ impl Guest {
             pending_delete: Vec::new(),
             snapshots: Vec::new(),
             run: None,
+            ran: None,
             shown: None,
             changed: 0,
         }
     }
 
-    /// The name: `name` of a VM, `hostname` of a container (`CT{vmid}` where there is none).
+    /// The name: `name` of a VM (`VM {vmid}` where there is none), `hostname` of a container (`CT{vmid}`).
     pub fn name(&self) -> Option<String> {
         match self.kind {
-            Kind::Qemu => self.config.get("name").map(str::to_owned),
+            Kind::Qemu => Some(self.config.get("name").map_or_else(|| format!("VM {}", self.vmid), str::to_owned)),
             Kind::Lxc => Some(self.config.get("hostname").map_or_else(|| format!("CT{}", self.vmid), str::to_owned)),
         }
     }

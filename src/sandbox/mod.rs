@@ -20,6 +20,7 @@
 #![expect(dead_code, reason = "the model of guests is complete; the families that use it come after it")]
 
 mod access;
+mod by_hand;
 mod call;
 mod clock;
 mod config;
@@ -49,9 +50,11 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 
+pub use by_hand::{ByHand, HeldLock, NewVolume};
 pub use faults::{Fault, FaultKind};
 pub use listen::Server;
 pub use seed::Credentials;
+pub use wire::reason;
 
 use crate::pve::{SendError, Transport, api::Api};
 

@@ -11,6 +11,7 @@ mod nodes;
 mod pools;
 mod resources;
 mod roles;
+mod rows;
 mod storage;
 mod tasks;
 mod tokens;

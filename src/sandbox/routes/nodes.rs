@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::resources::wobble;
+use super::rows::wobble;
 use crate::sandbox::{
     call::Call,
     config::digest,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::resources::{guest_row, storage_row};
+use super::rows::{guest_row, storage_row};
 use crate::sandbox::{
     call::Call,
     router::Route,
@@ -51,10 +51,8 @@ fn members(call: &Call, state: &State, pool: &Pool) -> Vec<Value> {
     for vmid in &pool.guests {
         if let Some(guest) = state.guests().get(vmid).filter(|guest| wants(guest.kind.path())) {
             let mut row = guest_row(state, guest, call.now());
-            if let Some(map) = row.as_object_mut() {
-                map.shift_remove("pool");
-            }
-            out.push(row);
+            row.pool = None;
+            out.extend(serde_json::to_value(row));
         }
     }
     if wants("storage") {

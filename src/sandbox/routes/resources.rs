@@ -7,15 +7,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::rows::{guest_row, storage_row, wobble};
 use crate::sandbox::{
     access::Who,
     call::Call,
-    guest::{Guest, Kind},
     router::Route,
     state::State,
-    storage::Storage,
     wire::{Answer, Answered},
 };
 
@@ -63,7 +63,7 @@ impl Kept {
         for (vmid, guest) in state.guests() {
             let made = self.rows.get(vmid).map(|(made, _)| *made);
             if made.is_none_or(|made| made < guest.changed || made < state.changed) {
-                self.rows.insert(*vmid, (state.generation, guest_row(state, guest, now).to_string()));
+                self.rows.insert(*vmid, (state.generation, text(&guest_row(state, guest, now))));
             }
         }
     }
@@ -139,50 +139,9 @@ fn resources(call: &Call) -> Answered {
     Ok(Answer::text(Bytes::from(format!("[{}]", parts.join(",")))))
 }
 
-/// A number between 0 and 1 that differs from guest to guest and from round to round, but not between two looks.
-pub fn wobble(seed: u64, round: u64) -> f64 {
-    fastrand::Rng::with_seed(seed.wrapping_mul(0x9E37_79B9) ^ round).f64()
-}
-
-/// One guest's row, as pools show it too.
-pub fn guest_row(state: &State, guest: &Guest, now: u64) -> Value {
-    let kind = guest.kind.path();
-    let mut row = json!({"id": format!("{kind}/{}", guest.vmid), "vmid": guest.vmid, "type": kind, "node": guest.node});
-    if let Some(pool) = state.pool_of(guest.vmid) {
-        row["pool"] = pool.into();
-    }
-    for key in ["lock", "tags"] {
-        if let Some(value) = guest.config.get(key) {
-            row[key] = value.into();
-        }
-    }
-    let online = state.nodes.get(&guest.node).is_some_and(|node| node.online);
-    let Some(shown) = guest.shown.as_ref().filter(|_| online) else {
-        row["status"] = "unknown".into();
-        return row;
-    };
-    row["name"] = shown.name.clone().unwrap_or_else(|| format!("{} {}", guest.kind.word(), guest.vmid)).into();
-    let uptime = shown.running_since.map_or(0, |since| now.saturating_sub(since).max(1));
-    let running = shown.running_since.is_some();
-    let load = wobble(u64::from(guest.vmid), state.round);
-    let (cpu, mem) = if running { (load * 0.6, (shown.maxmem as f64 * (0.3 + load * 0.4)) as u64) } else { (0.0, 0) };
-    let traffic = |rate: u64| if running { uptime * rate * (1 + u64::from(guest.vmid) % 7) } else { 0 };
-    row["status"] = if running { "running" } else { "stopped" }.into();
-    row["template"] = u8::from(shown.template).into();
-    row["uptime"] = uptime.into();
-    row["maxcpu"] = (shown.maxcpu as u64).into();
-    row["cpu"] = if running { cpu.into() } else { 0.into() };
-    row["maxmem"] = shown.maxmem.into();
-    row["mem"] = mem.into();
-    row["memhost"] = mem.into();
-    row["maxdisk"] = shown.maxdisk.into();
-    // A VM's file system cannot be seen from outside; a container's can, while it runs.
-    row["disk"] = if running && guest.kind == Kind::Lxc { shown.maxdisk / 5 } else { 0 }.into();
-    row["netin"] = traffic(2_048).into();
-    row["netout"] = traffic(1_024).into();
-    row["diskread"] = traffic(512).into();
-    row["diskwrite"] = traffic(4_096).into();
-    row
+/// A row as JSON text.
+fn text(row: &impl Serialize) -> String {
+    serde_json::to_string(row).unwrap_or_default()
 }
 
 fn node_row(state: &State, who: &Who, (name, loads): (&str, &Loads), now: u64) -> Value {
@@ -203,22 +162,6 @@ fn node_row(state: &State, who: &Who, (name, loads): (&str, &Loads), now: u64) -
         row["maxdisk"] = node.disk.into();
         row["disk"] = load.disk.into();
         row["uptime"] = now.saturating_sub(node.boot).into();
-    }
-    row
-}
-
-/// A storage's row on one node, as pools show it too.
-pub fn storage_row(state: &State, storage: &Storage, node: &str) -> Value {
-    let id = &storage.id;
-    let online = state.nodes.get(node).is_some_and(|node| node.online);
-    let mut row = json!({"id": format!("storage/{node}/{id}"), "storage": id, "node": node, "type": "storage",
-        "plugintype": storage.plugin, "shared": u8::from(storage.is_shared()), "content": storage.content().join(",")});
-    if online {
-        row["status"] = "available".into();
-        row["maxdisk"] = storage.total.into();
-        row["disk"] = state.volumes.used(storage, node).into();
-    } else {
-        row["status"] = "unknown".into();
     }
     row
 }

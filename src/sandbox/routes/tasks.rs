@@ -67,7 +67,9 @@ fn list(call: &Call) -> Answered {
     let limit = call.int("limit").unwrap_or(50).max(0) as usize;
     let limit = if limit == 0 { usize::MAX } else { limit };
     let rows: Vec<Value> = all.iter().skip(start).take(limit).map(|task| task.in_node_list()).collect();
-    Ok(Answer::from(rows).beside("total", all.len()))
+    let answer = Answer::from(rows);
+    // Nothing found is not counted.
+    Ok(if all.is_empty() { answer } else { answer.beside("total", all.len()) })
 }
 
 fn status_word(task: &Task) -> &'static str {

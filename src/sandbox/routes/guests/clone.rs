@@ -93,7 +93,10 @@ fn clone(call: &Call) -> Answered {
     call.fork(&node, task, vmid, async move |worker| {
         let thing = if kind == Kind::Qemu { "VM" } else { "container" };
         worker.log(format!("creating a clone of {thing} {vmid} with ID {newid}"));
-        let result = copy(&worker, &plan).await;
+        let result = match worker.trip().await {
+            Ok(()) => copy(&worker, &plan).await,
+            failed => failed,
+        };
         finish(&worker, &plan, &target, &result);
         result
     })
@@ -166,7 +169,7 @@ fn strip(call: &Call, kind: Kind, guest: &Guest, config: &mut Config, newid: u32
     match (given, kind) {
         (Some(given), _) => config.set(name, given),
         (None, Kind::Qemu) => {
-            let old = guest.name().unwrap_or_else(|| format!("VM{}", guest.vmid));
+            let old = guest.config.get("name").map_or_else(|| guest.vmid.to_string(), str::to_owned);
             config.set(name, format!("Copy-of-VM-{old}"));
         }
         (None, Kind::Lxc) => {

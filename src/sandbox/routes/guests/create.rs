@@ -114,12 +114,12 @@ fn create_vm(call: &Call, set: Vec<(String, String)>) -> Answered {
         let disks = set.iter().filter(|(key, _)| is_drive_key(Kind::Qemu, key)).count() as u32;
         worker.work(Duration::from_millis(300) + Duration::from_millis(600) * disks).await;
         let mut log = Vec::new();
-        let result = {
+        let result = worker.trip().await.and_then(|()| {
             let mut state = worker.sandbox.state();
             let change = Change { set, ..Change::default() };
             let done = apply(&mut state, (&node, Kind::Qemu, vmid), &change, now, &mut log);
             done.map_err(|refusal| format!("unable to create VM {vmid} - {}", refusal.message))
-        };
+        });
         log.into_iter().for_each(|line| worker.log(line));
         if result.is_ok() {
             complete(&mut worker.sandbox.state(), vmid, now);
@@ -193,6 +193,7 @@ async fn build(
     (template, set): (&str, Vec<(String, String)>),
     now: u64,
 ) -> Result<(), String> {
+    worker.trip().await?;
     worker.work(Duration::from_millis(800)).await;
     let hostname = format!("CT{vmid}");
     let mut all = vec![

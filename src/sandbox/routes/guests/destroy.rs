@@ -48,7 +48,8 @@ fn destroy(call: &Call) -> Answered {
             }
             free_of_clones(&state, guest)?;
         }
-        worker.work(Duration::from_millis(700)).await;
+        let volumes = worker.sandbox.state().guests().get(&vmid).map_or(0, |guest| guest.volumes().len() as u32);
+        worker.work(Duration::from_millis(80) + Duration::from_millis(250) * volumes).await;
         remove(&worker, &node, vmid, unreferenced);
         Ok(())
     })

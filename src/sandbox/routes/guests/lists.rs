@@ -137,7 +137,7 @@ fn current(call: &Call) -> Answered {
         let balloon = guest.maxmem();
         row.insert("balloon".to_owned(), balloon.into());
         row.insert("ballooninfo".to_owned(), json!({"actual": balloon, "max_mem": balloon}));
-        row.insert("blockstat".to_owned(), blockstat(guest));
+        row.insert("blockstat".to_owned(), blockstat(guest, call.now()));
         row.insert("nics".to_owned(), nics(guest, call.now()));
         row.insert("running-machine".to_owned(), "pc-i440fx-10.0+pve0".into());
         row.insert("running-qemu".to_owned(), "10.0.2".into());
@@ -155,7 +155,7 @@ fn current(call: &Call) -> Answered {
     Ok(row.into())
 }
 
-fn blockstat(guest: &Guest) -> Value {
+fn blockstat(guest: &Guest, now: u64) -> Value {
     const ZERO: [&str; 25] = [
         "failed_flush_operations",
         "failed_rd_operations",
@@ -187,6 +187,9 @@ fn blockstat(guest: &Guest) -> Value {
         let mut figures: Map<String, Value> = ZERO.iter().map(|name| ((*name).to_owned(), json!(0))).collect();
         for zone in ["bytes", "merged", "operations", "total_time_ns"] {
             figures.insert(format!("zone_append_{zone}"), 0.into());
+        }
+        if guest.boot_disk().as_deref() == Some(key.as_str()) {
+            figures.insert("idle_time_ns".to_owned(), (guest.uptime(now) * 1_000_000_000).into());
         }
         figures.insert("account_failed".to_owned(), true.into());
         figures.insert("account_invalid".to_owned(), true.into());
@@ -279,7 +282,8 @@ fn rrddata(call: &Call) -> Answered {
         let time = last - step * (back - 1);
         let mut point = Map::new();
         point.insert("time".to_owned(), time.into());
-        if guest.run.as_ref().is_some_and(|run| run.since < time) {
+        let ran = guest.ran.is_some_and(|(from, to)| (from..to + step).contains(&time));
+        if ran || guest.run.as_ref().is_some_and(|run| run.since < time) {
             let busy = busy(guest, time);
             let memory = guest.maxmem() as f64 * (0.2 + busy / 2.0);
             let figures = [

@@ -33,6 +33,8 @@ pub const ROUTES: &[Route] = &[
 /// How long a guest takes to come up, and to go down of its own accord.
 const BOOT: Duration = Duration::from_millis(1_500);
 const SHUTDOWN: Duration = Duration::from_secs(4);
+/// How long an agent that does not answer is waited for.
+const AGENT_PING: Duration = Duration::from_secs(3);
 const KILL: Duration = Duration::from_millis(700);
 
 fn task(kind: Kind, what: &str) -> String {
@@ -185,8 +187,9 @@ fn end_shutdowns(worker: &Worker, kind: Kind, vmid: u32) {
 }
 
 fn halt(worker: &Worker, vmid: u32) {
+    let now = worker.sandbox.clock().now();
     if let Some(guest) = worker.sandbox.state().guest_mut(vmid) {
-        guest.run = None;
+        guest.ran = guest.run.take().map(|run| (run.since, now)).or(guest.ran);
         if guest.kind == Kind::Lxc {
             guest.apply_pending();
         }
@@ -257,6 +260,7 @@ async fn go_down(
         return Ok(true);
     }
     if agent && !answers {
+        worker.work(AGENT_PING).await;
         worker
             .log(format!("QEMU Guest Agent is not running - VM {vmid} qga command 'guest-ping' failed - got timeout"));
     }

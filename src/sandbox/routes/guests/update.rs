@@ -453,6 +453,7 @@ fn delete(
     let Some(old) = guest.config.get(key).map(str::to_owned) else { return Ok(()) };
     let device = is_numbered(key, "net") || is_drive_key(kind, key) && !Drive::parse(&old).is_cdrom();
     if running && stubborn && device && is_hot(guest, key) {
+        guest.pending_delete.push(key.to_owned());
         let problem = format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n");
         return Err(Refusal::param(key, problem));
     }
