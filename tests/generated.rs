@@ -28,12 +28,6 @@ fn the_settings_table_of_the_readme_is_current() -> Result<(), Box<dyn std::erro
 }
 
 #[test]
-fn the_tool_reference_is_current() {
-    eprintln!("tools.md is made from the tools' own descriptions and schemas; {RENEW}");
-    expect_file!["../tools.md"].assert_eq(&docs::tools_md());
-}
-
-#[test]
 fn every_dependency_has_its_reason_in_the_architecture() {
     let manifest = include_str!("../Cargo.toml");
     let architecture = include_str!("../ARCHITECTURE.md");
