@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::print;
 use crate::{
-    config::{Auth, ClusterConfig, Config, Endpoint, ONLY_CLUSTER, Tls, TokenId},
+    config::{ClusterConfig, Config},
     error::{Error, Result},
     sandbox::{Credentials, Fault, Options, Sandbox, Server},
 };
@@ -128,33 +128,11 @@ impl Embedded {
         let sandbox = Sandbox::new(Options::default());
         let server = listen(&sandbox, SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let mut config = config.clone();
-        config.clusters = vec![cluster(&sandbox, &server, &config)?];
+        config.clusters = vec![ClusterConfig { timeouts: config.timeouts, ..sandbox.listening_config(&server) }];
         Ok(Self { config, _server: server })
     }
 
     pub fn config(&self) -> &Config {
         &self.config
     }
-}
-
-fn cluster(sandbox: &Sandbox, server: &Server, config: &Config) -> Result<ClusterConfig> {
-    let credentials = sandbox.credentials();
-    let id = credentials
-        .token_id
-        .split_once('!')
-        .map(|(user, name)| TokenId { user: user.to_owned(), name: name.to_owned() });
-    Ok(ClusterConfig {
-        name: ONLY_CLUSTER.to_owned(),
-        endpoints: vec![Endpoint { host: server.addr.ip().to_string(), port: server.addr.port() }],
-        auth: Auth::Token {
-            id: id.ok_or_else(|| Error::internal("the sandbox's token has no name"))?,
-            secret: credentials.token_secret.clone(),
-        },
-        tls: Tls::Fingerprints(vec![server.sha256]),
-        default_node: None,
-        default_storage: None,
-        default_bridge: None,
-        timeouts: config.timeouts,
-        sources: Vec::new(),
-    })
 }

@@ -22,6 +22,7 @@ mod by_hand;
 mod call;
 mod clock;
 mod config;
+mod connect;
 mod drives;
 mod faults;
 mod guest;

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use proxmox_mcp::{
     call::{App, Cluster},
-    config::{Auth, ClusterConfig, Endpoint, Timeouts, Tls, TokenId},
+    config::{Auth, ClusterConfig},
     mcp::Connection,
     progress::{Progress, Update},
     pve::{Client, SendError, Transport},
@@ -68,33 +68,14 @@ impl Wire {
     }
 }
 
-/// As root, with a token.
-pub fn root(sandbox: &Sandbox) -> ClusterConfig {
-    let credentials = sandbox.credentials();
-    let (user, name) = credentials.token_id.split_once('!').unwrap();
-    config(Auth::Token {
-        id: TokenId { user: user.to_owned(), name: name.to_owned() },
-        secret: credentials.token_secret.clone(),
-    })
-}
-
-pub fn config(auth: Auth) -> ClusterConfig {
-    ClusterConfig {
-        name: "default".to_owned(),
-        endpoints: vec![Endpoint { host: "pve1.test".to_owned(), port: 8006 }],
-        auth,
-        tls: Tls::System,
-        default_node: None,
-        default_storage: None,
-        default_bridge: None,
-        timeouts: Timeouts::default(),
-        sources: Vec::new(),
-    }
+/// With other credentials than root's.
+pub fn config(sandbox: &Sandbox, auth: Auth) -> ClusterConfig {
+    ClusterConfig { auth, ..sandbox.cluster_config() }
 }
 
 pub async fn start(options: Options) -> Test {
     let sandbox = Sandbox::new(options);
-    let config = root(&sandbox);
+    let config = sandbox.cluster_config();
     with(sandbox, config).await
 }
 
