@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 
 fn app(options: Options) -> App {
     let sandbox = Sandbox::new(options);
-    let config = sandbox.cluster_config();
+    let config = proxmox_mcp::embedded::cluster_config(&sandbox);
     let client = Client::with_transport(&config, Arc::new(sandbox));
     App::with_clusters(vec![Cluster { name: config.name, client }])
 }

@@ -332,7 +332,7 @@ mod tests {
 
     async fn outcome(entry: &'static Entry) -> (Kind, String) {
         let sandbox = Sandbox::new(Options::default());
-        let client = Client::with_transport(&sandbox.cluster_config(), Arc::new(sandbox));
+        let client = Client::with_transport(&crate::embedded::cluster_config(&sandbox), Arc::new(sandbox));
         let context = Context::default();
         let cx = Cx { entry, client: &client, policy: &Policy::default(), context: &context };
         match guarded(cx, Map::new()).await {

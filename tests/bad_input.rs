@@ -70,7 +70,7 @@ async fn what_does_not_exist_is_said_in_plain_words() {
 #[tokio::test(start_paused = true)]
 async fn wrong_credentials_are_refused_with_a_hint_and_never_shown() {
     let sandbox = Sandbox::new(options());
-    let mut wrong = sandbox.cluster_config();
+    let mut wrong = proxmox_mcp::embedded::cluster_config(&sandbox);
     if let Auth::Token { secret, .. } = &mut wrong.auth {
         *secret = "11111111-2222-3333-4444-555555555555".to_owned().into();
     }

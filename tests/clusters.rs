@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 fn app() -> App {
     let clusters = [("home", 1), ("work", 3)].map(|(name, nodes)| {
         let sandbox = Sandbox::new(Options { nodes: Options::numbered_nodes(nodes), ..support::options() });
-        let client = Client::with_transport(&sandbox.cluster_config(), Arc::new(sandbox));
+        let client = Client::with_transport(&proxmox_mcp::embedded::cluster_config(&sandbox), Arc::new(sandbox));
         Cluster { name: name.to_owned(), client }
     });
     App::with_clusters(clusters.into())

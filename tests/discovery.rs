@@ -143,7 +143,8 @@ async fn start_as_root_makes_token(sandbox: &Sandbox) -> proxmox_mcp::config::Cl
         policy::{Effect, Policy},
         pve::{Client, Request},
     };
-    let client = Client::with_transport(&sandbox.cluster_config(), std::sync::Arc::new(sandbox.clone()));
+    let client =
+        Client::with_transport(&proxmox_mcp::embedded::cluster_config(sandbox), std::sync::Arc::new(sandbox.clone()));
     let request = Request::post("/access/users/root@pam/token/fresh").param("privsep", 1);
     let made = client.execute(&Policy::default().approve(Effect::Write, request).unwrap()).await.unwrap();
     config(

@@ -8,7 +8,6 @@ use secrecy::ExposeSecret;
 
 use super::print;
 use crate::{
-    config::{ClusterConfig, Config},
     error::{Error, Result},
     sandbox::{Credentials, Fault, Options, Sandbox, Server},
 };
@@ -112,27 +111,4 @@ fn options(args: &ArgMatches) -> Result<Options> {
 fn parsed<T: FromStr>(args: &ArgMatches, name: &str, expected: &str) -> Result<T> {
     let text = args.get_one::<String>(name).map(String::as_str).unwrap_or_default();
     text.parse().map_err(|_| Error::bad_setting(format!("--{name}: expected {expected}, got '{text}'")))
-}
-
-/// A simulated cluster inside this process, and the configuration that leads to it.
-pub struct Embedded {
-    config: Config,
-    /// Closes the listener when it goes.
-    _server: Server,
-}
-
-impl Embedded {
-    /// # Errors
-    /// No free loopback port.
-    pub async fn start(config: &Config) -> Result<Self> {
-        let sandbox = Sandbox::new(Options::default());
-        let server = listen(&sandbox, SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let mut config = config.clone();
-        config.clusters = vec![ClusterConfig { timeouts: config.timeouts, ..sandbox.listening_config(&server) }];
-        Ok(Self { config, _server: server })
-    }
-
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
 }

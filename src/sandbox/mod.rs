@@ -22,7 +22,6 @@ mod by_hand;
 mod call;
 mod clock;
 mod config;
-mod connect;
 mod drives;
 mod faults;
 mod guest;

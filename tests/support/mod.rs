@@ -70,12 +70,12 @@ impl Wire {
 
 /// With other credentials than root's.
 pub fn config(sandbox: &Sandbox, auth: Auth) -> ClusterConfig {
-    ClusterConfig { auth, ..sandbox.cluster_config() }
+    ClusterConfig { auth, ..proxmox_mcp::embedded::cluster_config(sandbox) }
 }
 
 pub async fn start(options: Options) -> Test {
     let sandbox = Sandbox::new(options);
-    let config = sandbox.cluster_config();
+    let config = proxmox_mcp::embedded::cluster_config(&sandbox);
     with(sandbox, config).await
 }
 
