@@ -4,6 +4,7 @@
 mod accounts;
 mod basics;
 mod clones;
+mod guests;
 mod network;
 mod tasks;
 

@@ -19,10 +19,6 @@ use super::{
 /// How long PVE waits for a guest's file lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Tasks that take back what they have made when they fail: they call [`Worker::trip`] themselves. Any other fails before
-/// it begins its work, where a fault makes it fail.
-const UNDO_THEMSELVES: &[&str] = &["qmclone", "vzclone", "qmcreate", "vzcreate"];
-
 /// A held file lock; released when dropped.
 pub type FileLock = OwnedMutexGuard<()>;
 
@@ -47,22 +43,6 @@ impl Worker {
             task.log.push(format!("WARN: {text}"));
             task.warnings += 1;
         }
-    }
-    /// Fails where a fault makes the task fail. For the work of [`UNDO_THEMSELVES`], which has something to take back.
-    ///
-    /// # Errors
-    /// The fault's text.
-    pub async fn trip(&self) -> Result<(), String> {
-        let failure = self.faults.iter().find_map(|fault| match fault {
-            FaultKind::TaskFailure(text) => Some(text.clone()),
-            _ => None,
-        });
-        let Some(text) = failure else { return Ok(()) };
-        self.work(Duration::from_secs(1)).await;
-        Err(text)
-    }
-    fn undoes_itself(&self) -> bool {
-        UNDO_THEMSELVES.iter().any(|kind| self.upid.contains(&format!(":{kind}:")))
     }
     /// Lets simulated time pass.
     pub async fn work(&self, simulated: Duration) {
@@ -229,7 +209,7 @@ async fn run(worker: Worker, work: impl Future<Output = Result<(), String>>) {
             _ => {}
         }
     }
-    if let Some(text) = failure.filter(|_| !worker.undoes_itself()) {
+    if let Some(text) = failure {
         worker.work(Duration::from_secs(1)).await;
         ending.1 = Some(Err(text));
         return;

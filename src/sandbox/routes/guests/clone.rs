@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{create::vacant, kind, on_node, update};
+use super::{
+    create::{Making, vacant},
+    kind, on_node, update,
+};
 use crate::sandbox::{
     call::Call,
     config::{Config, format_size},
@@ -89,16 +92,17 @@ fn clone(call: &Call) -> Answered {
         state.set_pool(newid, Some(pool));
     }
     drop(state);
+    let making = Making::new(&call.sandbox, &node, newid);
     let task = if kind == Kind::Qemu { "qmclone" } else { "vzclone" };
     call.fork(&node, task, vmid, async move |worker| {
         let thing = if kind == Kind::Qemu { "VM" } else { "container" };
         worker.log(format!("creating a clone of {thing} {vmid} with ID {newid}"));
-        let result = match worker.trip().await {
-            Ok(()) => copy(&worker, &plan).await,
-            failed => failed,
-        };
-        finish(&worker, &plan, &target, &result);
-        result
+        copy(&worker, &plan).await?;
+        if let Some(guest) = worker.sandbox.state().guest_mut(newid) {
+            guest.node = target;
+        }
+        making.finish();
+        Ok(())
     })
 }
 
@@ -273,24 +277,6 @@ fn make(worker: &Worker, plan: &Plan, one: &Copy) -> Result<(String, u64, u64), 
     drop(state);
     lines.into_iter().for_each(|line| worker.log(line));
     Ok((volid, volume.size, volume.used))
-}
-
-fn finish(worker: &Worker, plan: &Plan, target: &str, result: &Result<(), String>) {
-    let (node, newid) = (&plan.target.0, plan.target.1);
-    let mut state = worker.sandbox.state();
-    if result.is_ok() {
-        if let Some(guest) = state.guest_mut(newid) {
-            guest.config.remove("lock");
-            guest.node = target.to_owned();
-        }
-        return;
-    }
-    let own = format!("-{newid}-");
-    let volumes = state.guests().get(&newid).map(Guest::volumes).unwrap_or_default();
-    for (_, volid) in volumes.into_iter().filter(|(_, volid)| volid.contains(&own)) {
-        state.remove_volume(&volid, node);
-    }
-    state.remove_guest(newid);
 }
 
 impl State {

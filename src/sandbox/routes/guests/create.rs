@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use super::{
-    kind, power, restore,
-    update::{Change, apply, check_privileges, check_values, options_of},
+    kind,
+    options::{check_privileges, check_values, options_of},
+    power, restore,
+    update::{Change, apply},
 };
 use crate::sandbox::{
+    Sandbox,
     call::Call,
     config::{Config, property},
     drives::{Drive, check_storage, missing},
     guest::{Guest, Kind, is_drive_key},
     router::Route,
     state::State,
+    storage::Volume,
     wire::{Answered, Refusal},
     worker::Worker,
 };
@@ -79,53 +83,86 @@ pub(super) fn vacant(state: &State, vmid: u32) -> Result<(), String> {
     }
 }
 
-/// The reserved entry of a guest that is being made.
-pub(super) fn reserve(call: &Call, kind: Kind, vmid: u32) {
+/// A guest that is being made: its number is taken already. Unless it is finished, it goes again with its volumes,
+/// whatever became of the task.
+pub(super) struct Making {
+    sandbox: Sandbox,
+    node: String,
+    vmid: u32,
+    finished: bool,
+}
+
+impl Making {
+    pub(super) fn new(sandbox: &Sandbox, node: &str, vmid: u32) -> Self {
+        Self { sandbox: sandbox.clone(), node: node.to_owned(), vmid, finished: false }
+    }
+
+    /// The guest is there; its lock is taken off.
+    pub(super) fn finish(mut self) {
+        self.finished = true;
+        if let Some(guest) = self.sandbox.state().guest_mut(self.vmid) {
+            guest.config.remove("lock");
+        }
+    }
+}
+
+impl State {
+    /// Removes all disks of a guest that are on a node's storages, used or not.
+    pub(super) fn remove_images(&mut self, vmid: u32, node: &str) {
+        let storages: Vec<_> = self.storages.values().filter(|s| s.is_on(node) && s.is_enabled()).cloned().collect();
+        for storage in storages {
+            let disk =
+                |volume: &&Volume| volume.vmid == Some(vmid) && matches!(volume.content.as_str(), "images" | "rootdir");
+            let left = self.volumes.on(&storage, node).filter(disk).map(|volume| volume.volid.clone());
+            for volid in left.collect::<Vec<_>>() {
+                self.volumes.remove(&storage, node, &volid);
+            }
+        }
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let mut state = self.sandbox.state();
+        state.remove_images(self.vmid, &self.node);
+        state.remove_guest(self.vmid);
+    }
+}
+
+/// Takes the number of a new guest, and puts it into its pool.
+pub(super) fn reserve(call: &Call, kind: Kind, vmid: u32) -> Making {
     let mut state = call.sandbox.state();
     let config = Config::new().with("lock", "create");
     state.add_guest(Guest::new(vmid, kind, call.node(), config));
     if let Some(pool) = call.get("pool") {
         state.set_pool(vmid, Some(pool));
     }
-}
-
-/// What a finished creation does with what was reserved: on failure it goes, with its volumes.
-pub(super) fn settle(worker: &Worker, node: &str, vmid: u32, result: &Result<(), String>) {
-    let mut state = worker.sandbox.state();
-    if result.is_ok() {
-        if let Some(guest) = state.guest_mut(vmid) {
-            guest.config.remove("lock");
-        }
-        return;
-    }
-    let volumes = state.guests().get(&vmid).map(Guest::volumes).unwrap_or_default();
-    for (_, volid) in volumes {
-        state.remove_volume(&volid, node);
-    }
-    state.remove_guest(vmid);
+    drop(state);
+    Making::new(&call.sandbox, call.node(), vmid)
 }
 
 fn create_vm(call: &Call, set: Vec<(String, String)>) -> Answered {
     let (vmid, node, now) = (call.vmid(), call.node().to_owned(), call.now());
     let start = call.flag("start");
-    reserve(call, Kind::Qemu, vmid);
+    let making = reserve(call, Kind::Qemu, vmid);
     call.fork(&node.clone(), "qmcreate", vmid, async move |worker| {
         let lock = worker.lock(Kind::Qemu, vmid).await?;
         let disks = set.iter().filter(|(key, _)| is_drive_key(Kind::Qemu, key)).count() as u32;
         worker.work(Duration::from_millis(300) + Duration::from_millis(600) * disks).await;
         let mut log = Vec::new();
-        let result = worker.trip().await.and_then(|()| {
+        let result = {
             let mut state = worker.sandbox.state();
             let change = Change { set, ..Change::default() };
             let done = apply(&mut state, (&node, Kind::Qemu, vmid), &change, now, &mut log);
             done.map_err(|refusal| format!("unable to create VM {vmid} - {}", refusal.message))
-        });
+        };
         log.into_iter().for_each(|line| worker.log(line));
-        if result.is_ok() {
-            complete(&mut worker.sandbox.state(), vmid, now);
-        }
-        settle(&worker, &node, vmid, &result);
         result?;
+        complete(&mut worker.sandbox.state(), vmid, now);
+        making.finish();
         if start {
             worker.log("Execute autostart");
             // A failing start does not make the creation fail.
@@ -171,12 +208,11 @@ fn create_container(call: &Call, set: Vec<(String, String)>) -> Answered {
     let (vmid, node, now) = (call.vmid(), call.node().to_owned(), call.now());
     let template = call.text("ostemplate").to_owned();
     let start = call.flag("start");
-    reserve(call, Kind::Lxc, vmid);
+    let making = reserve(call, Kind::Lxc, vmid);
     call.fork(&node.clone(), "vzcreate", vmid, async move |worker| {
         let lock = worker.lock(Kind::Lxc, vmid).await?;
-        let result = build(&worker, &node, vmid, (&template, set), now).await;
-        settle(&worker, &node, vmid, &result);
-        result?;
+        build(&worker, &node, vmid, (&template, set), now).await?;
+        making.finish();
         if start {
             power::bring_up(&worker, &node, Kind::Lxc, vmid, false).await?;
         }
@@ -193,7 +229,6 @@ async fn build(
     (template, set): (&str, Vec<(String, String)>),
     now: u64,
 ) -> Result<(), String> {
-    worker.trip().await?;
     worker.work(Duration::from_millis(800)).await;
     let hostname = format!("CT{vmid}");
     let mut all = vec![

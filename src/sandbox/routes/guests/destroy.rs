@@ -87,17 +87,7 @@ fn remove(worker: &Worker, node: &str, vmid: u32, unreferenced: bool) {
         }
     }
     if unreferenced {
-        let images = |storage: &&crate::sandbox::storage::Storage| storage.is_on(node) && storage.is_enabled();
-        let storages: Vec<_> = state.storages.values().filter(images).cloned().collect();
-        for storage in storages {
-            let left = state
-                .volumes
-                .on(&storage, node)
-                .filter(|volume| volume.vmid == Some(vmid) && matches!(volume.content.as_str(), "images" | "rootdir"));
-            for volid in left.map(|volume| volume.volid.clone()).collect::<Vec<_>>() {
-                state.remove_volume(&volid, node);
-            }
-        }
+        state.remove_images(vmid, node);
     }
     state.remove_guest(vmid);
     state.access.acl.remove(&format!("/vms/{vmid}"));

@@ -9,6 +9,7 @@ pub(super) mod destroy;
 pub(super) mod disks;
 pub(super) mod lists;
 pub(super) mod migrate;
+mod options;
 pub(super) mod power;
 mod restore;
 pub(super) mod snapshots;

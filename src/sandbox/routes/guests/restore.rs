@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    create::{self, reserve, settle, size_of},
+    create::{self, reserve, size_of},
     power,
     update::{Change, apply},
 };
@@ -70,14 +70,13 @@ pub(super) fn restore(call: &Call, kind: Kind, archive: &str, set: Vec<(String, 
     for (_, volid) in old {
         call.sandbox.state().remove_volume(&volid, &node);
     }
-    reserve(call, kind, vmid);
+    let making = reserve(call, kind, vmid);
     let task = if kind == Kind::Qemu { "qmrestore" } else { "vzrestore" };
     call.fork(&node.clone(), task, vmid, async move |worker| {
         let lock = worker.lock(kind, vmid).await?;
         let start = wishes.start;
-        let result = unpack(&worker, &node, (kind, vmid), wishes).await;
-        settle(&worker, &node, vmid, &result);
-        result?;
+        unpack(&worker, &node, (kind, vmid), wishes).await?;
+        making.finish();
         if start {
             power::bring_up(&worker, &node, kind, vmid, false).await?;
         }
