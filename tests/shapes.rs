@@ -108,6 +108,9 @@ async fn answers_have_the_fields_that_the_facts_know() {
                 .replace("{realm}", "pve")
                 .replace("{iface}", "vmbr0")
                 .replace("{service}", "pveproxy");
+            if path.contains('{') {
+                continue;
+            }
             let query = if template.ends_with("rrddata") {
                 "?timeframe=hour"
             } else if template.ends_with("feature") {

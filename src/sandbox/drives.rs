@@ -13,8 +13,8 @@ use super::{
 
 /// Bytes that an empty qcow2 image takes.
 const EMPTY_QCOW2: u64 = 331_776;
-/// An image file on ext4 cannot be larger.
-const LARGEST_FILE: u64 = 16 << 40;
+/// Neither an image file on ext4 nor a thin volume can be larger.
+pub const LARGEST: u64 = 16 << 40;
 /// Guests whose disks hold less than this have no operating system to answer them.
 pub const SYSTEM: u64 = 16 << 20;
 
@@ -73,7 +73,7 @@ impl Drive {
         }
         match rest.parse::<f64>() {
             Ok(gigabytes) if gigabytes >= 0.0 => {
-                let size = (gigabytes * f64::from(1 << 20)) as u64 * 1024;
+                let size = ((gigabytes * f64::from(1 << 20)) as u64).saturating_mul(1024);
                 Wanted::New { storage, size }
             }
             _ => Wanted::Existing { storage },
@@ -185,8 +185,11 @@ pub fn allocate(
     } else {
         state.volumes.next_disk(&storage, node, vmid, "vm", format)
     };
-    if storage.is_files() && size > LARGEST_FILE {
+    if size > LARGEST {
         let path = image_path(&storage, &volid);
+        if !storage.is_files() {
+            return Err(format!("lvcreate '{path}' error: Volume too large for the extent size."));
+        }
         log.push(formatting(&storage, &volid, format, size));
         return Err(format!(
             "unable to create image: qemu-img: {path}: The image size is too large for file format '{format}'"

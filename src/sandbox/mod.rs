@@ -24,6 +24,7 @@ mod clock;
 mod config;
 mod drives;
 mod faults;
+mod firewall;
 mod guest;
 mod listen;
 mod params;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     access::Access,
+    firewall::Firewall,
     guest::{Guest, Kind},
     storage::{Storage, Volume, Volumes},
     tasks::Tasks,
@@ -68,6 +69,8 @@ pub struct State {
     guests: BTreeMap<u32, Guest>,
     pub storages: BTreeMap<String, Storage>,
     pub volumes: Volumes,
+    /// By whose it is: `cluster`, `node/pve`, `guest/100`.
+    pub firewalls: BTreeMap<String, Firewall>,
     pub pools: BTreeMap<String, Pool>,
     /// Guest → its pool, kept beside `pools` because every permission check asks.
     pool_of: HashMap<u32, String>,
@@ -96,6 +99,7 @@ impl State {
             guests: BTreeMap::new(),
             storages: BTreeMap::new(),
             volumes: Volumes::default(),
+            firewalls: BTreeMap::new(),
             pools: BTreeMap::new(),
             pool_of: HashMap::new(),
             access: Access::default(),

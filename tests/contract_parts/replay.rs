@@ -288,10 +288,10 @@ impl<'a> Replay<'a> {
                 self.running.retain(|other| *other != theirs);
             }
         }
-        // Nobody waits for a task: the rest of the time passes too.
+        // Nobody waits for a task: the rest of the time passes too, in equal parts.
         if all {
             let rest = self.gap(next).min(PATIENCE).saturating_sub(self.last_begun.elapsed());
-            tokio::time::sleep(rest).await;
+            tokio::time::sleep(rest / (until_next.len() as u32 + 1)).await;
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::sandbox::{
     call::Call,
     config::{parse_size, property},
-    drives::formatting,
+    drives::LARGEST,
     router::Route,
     state::State,
     storage::{Storage, Volume},
@@ -138,6 +138,9 @@ fn allocate(call: &Call) -> Answered {
     let size =
         if text.ends_with(|c: char| c.is_ascii_digit()) { parse_size(&format!("{text}K")) } else { parse_size(text) };
     let size = size.ok_or_else(|| Refusal::param("size", "value does not match the regex pattern"))?;
+    if size > LARGEST {
+        return Err(Refusal::failed(format!("unable to create image: '{name}' cannot be that large")));
+    }
     let by_name = ["qcow2", "vmdk"].into_iter().find(|format| name.ends_with(&format!(".{format}")));
     let format = call.get("format").or(by_name).unwrap_or("raw");
     let volid =
@@ -151,7 +154,6 @@ fn allocate(call: &Call) -> Answered {
     }
     let mut volume = Volume::new(volid.as_str(), "images", format, size).of(vmid).at(call.now());
     volume.used = 0;
-    formatting(&storage, &volid, format, size);
     state.volumes.put(&storage, node, volume);
     Ok(Answer::from(volid))
 }

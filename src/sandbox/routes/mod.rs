@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod cluster;
 mod content;
+mod firewall;
 mod guests;
 mod indexes;
 mod network;
@@ -35,6 +36,9 @@ pub const FAMILIES: &[&[Route]] = &[
     tasks::ROUTES,
     storage::ROUTES,
     content::ROUTES,
+    firewall::ROUTES,
+    firewall::rules::ROUTES,
+    firewall::sets::ROUTES,
     guests::lists::ROUTES,
     guests::power::ROUTES,
     guests::config::ROUTES,
@@ -47,4 +51,5 @@ pub const FAMILIES: &[&[Route]] = &[
     guests::migrate::ROUTES,
     guests::cloudinit::ROUTES,
     guests::backup::ROUTES,
+    guests::agent::ROUTES,
 ];

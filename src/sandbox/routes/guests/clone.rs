@@ -65,10 +65,12 @@ fn clone(call: &Call) -> Answered {
     }
     let guest = state.guest(&node, kind, vmid)?;
     guest.check_lock().map_err(Refusal::failed)?;
-    if vacant(&state, newid).is_err() {
-        let word = kind.word();
-        return Err(Refusal::failed(format!("unable to create {word} {newid}: config file already exists")));
-    }
+    vacant(&state, newid).map_err(|taken| {
+        Refusal::failed(match kind {
+            Kind::Qemu => format!("unable to create VM {newid}: config file already exists"),
+            Kind::Lxc => taken,
+        })
+    })?;
     let mut config = match call.get("snapname") {
         Some(name) => {
             let snapshot = guest.snapshots.iter().find(|snapshot| snapshot.name == name);

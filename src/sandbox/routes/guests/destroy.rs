@@ -90,6 +90,7 @@ fn remove(worker: &Worker, node: &str, vmid: u32, unreferenced: bool) {
         state.remove_images(vmid, node);
     }
     state.remove_guest(vmid);
+    state.firewalls.remove(&format!("guest/{vmid}"));
     state.access.acl.remove(&format!("/vms/{vmid}"));
     drop(state);
     warnings.iter().for_each(|text| worker.warn(text));

@@ -13,7 +13,7 @@ use super::{
 use crate::sandbox::{
     call::Call,
     config::{format_size, parse_size, render_bytes},
-    drives::{Drive, Wanted, check_storage, formatting, missing},
+    drives::{Drive, LARGEST, Wanted, check_storage, formatting, missing},
     guest::{Guest, Kind},
     router::Route,
     state::State,
@@ -63,6 +63,9 @@ fn resize(call: &Call) -> Answered {
             if new < old {
                 return Err("shrinking disks is not supported".to_owned());
             }
+            if new > LARGEST {
+                return Err(format!("volume '{}' cannot be that large", drive.volume));
+            }
             let storage = state.storage(drive.storage(), &node).map_err(|refusal| refusal.message)?;
             (drive, new, guest.is_running(), storage.is_files())
         };
@@ -109,7 +112,7 @@ fn target(guest: &Guest, disk: &str, size: &str) -> Result<(Drive, u64, u64), St
     }
     let old = drive.size();
     let new = match size.strip_prefix('+') {
-        Some(more) => old + parse_size(more).unwrap_or(0),
+        Some(more) => old.saturating_add(parse_size(more).unwrap_or(0)),
         None => parse_size(size).unwrap_or(0),
     };
     Ok((drive, old, new))

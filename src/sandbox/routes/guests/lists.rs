@@ -62,7 +62,7 @@ fn row(guest: &Guest, now: u64) -> Map<String, Value> {
         let disk = if guest.is_running() { guest.maxdisk() / 5 } else { 0 };
         put("disk", disk.into());
         put("swap", 0.into());
-        put("maxswap", (guest.config.int("swap").unwrap_or(512) << 20).into());
+        put("maxswap", guest.config.int("swap").unwrap_or(512).saturating_mul(1 << 20).into());
         put("type", "lxc".into());
     } else {
         put("disk", 0.into());
@@ -191,7 +191,7 @@ fn blockstat(guest: &Guest, now: u64) -> Value {
             figures.insert(format!("zone_append_{zone}"), 0.into());
         }
         if guest.boot_disk().as_deref() == Some(key.as_str()) {
-            figures.insert("idle_time_ns".to_owned(), (guest.uptime(now) * 1_000_000_000).into());
+            figures.insert("idle_time_ns".to_owned(), guest.uptime(now).saturating_mul(1_000_000_000).into());
         }
         figures.insert("account_failed".to_owned(), true.into());
         figures.insert("account_invalid".to_owned(), true.into());
@@ -206,7 +206,7 @@ fn nics(guest: &Guest, now: u64) -> Value {
     let keys = guest.config.keys().filter(|key| is_numbered(key, "net"));
     let taps = keys.map(|key| {
         let tap = format!("tap{}i{}", guest.vmid, key.trim_start_matches("net"));
-        (tap, json!({"netin": uptime * 310, "netout": uptime * 140}))
+        (tap, json!({"netin": uptime.saturating_mul(310), "netout": uptime.saturating_mul(140)}))
     });
     taps.collect::<Map<_, _>>().into()
 }

@@ -1,5 +1,6 @@
 //! Virtual machines and containers: what all their families need.
 
+pub(super) mod agent;
 pub(super) mod backup;
 pub(super) mod clone;
 pub(super) mod cloudinit;

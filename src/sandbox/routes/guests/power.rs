@@ -340,7 +340,7 @@ async fn to_disk(worker: &Worker, node: &str, vmid: u32, storage: Option<String>
         let mut state = worker.sandbox.state();
         let guest = found(&state, node, Kind::Qemu, vmid)?;
         guest.check_lock()?;
-        let size = guest.maxmem() * 2 + (500 << 20);
+        let size = guest.maxmem().saturating_mul(2).saturating_add(500 << 20);
         let place =
             guest.drives().into_iter().find(|(_, drive)| !drive.is_cdrom()).map(|(_, d)| d.storage().to_owned());
         let storage = storage.or(place).unwrap_or_else(|| "local".to_owned());

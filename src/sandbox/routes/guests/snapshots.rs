@@ -193,7 +193,7 @@ async fn take(
 }
 
 async fn save_memory(worker: &Worker, node: &str, vmid: u32, name: &str, bytes: u64, storage: Option<String>) {
-    let size = bytes * 2 + (500 << 20);
+    let size = bytes.saturating_mul(2).saturating_add(500 << 20);
     let storage = storage.and_then(|id| worker.sandbox.state().storage(&id, node).ok().cloned());
     if let Some(storage) = storage {
         let volid = disk_volid(&storage, vmid, &format!("vm-{vmid}-state-{name}"), "raw");
