@@ -91,10 +91,13 @@ pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
 }
 
 impl Test {
-    /// Calls a tool that must succeed.
+    /// Calls a tool that must succeed, with a result that fits the tool's output schema.
     pub async fn call(&self, tool: &str, arguments: Value) -> Value {
         match self.mcp.call(tool, arguments.clone()).await {
-            Ok(value) => value,
+            Ok(value) => {
+                fits(tool, &value);
+                value
+            }
             Err(e) => panic!("{tool} {arguments}: {e}"),
         }
     }
@@ -105,5 +108,26 @@ impl Test {
             Ok(value) => panic!("{tool} {arguments} succeeded: {value}"),
             Err(e) => e.to_string(),
         }
+    }
+}
+
+/// Holds a result to its tool's output schema, closed: nothing that the schema does not name.
+fn fits(tool: &str, value: &Value) {
+    let entry = proxmox_mcp::tools::all().find(|entry| entry.name == tool).unwrap();
+    let mut schema = Value::Object(entry.output_schema());
+    close(&mut schema);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(value).map(|e| format!("{e} at {}", e.instance_path())).collect();
+    assert!(errors.is_empty(), "{tool}: {}\n{value}", errors.join("; "));
+}
+
+fn close(schema: &mut Value) {
+    if let Value::Object(map) = schema {
+        if map.contains_key("properties") {
+            map.entry("additionalProperties").or_insert(Value::Bool(false));
+        }
+        map.values_mut().for_each(close);
+    } else if let Value::Array(items) = schema {
+        items.iter_mut().for_each(close);
     }
 }
