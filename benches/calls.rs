@@ -8,7 +8,6 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures::future::join_all;
 use proxmox_mcp::{
     call::{self, App, Cluster, Context},
-    config::{Auth, ClusterConfig, Endpoint, Timeouts, Tls, TokenId},
     pve::Client,
     sandbox::{Options, Sandbox},
 };
@@ -17,22 +16,7 @@ use tokio::runtime::Runtime;
 
 fn app(options: Options) -> App {
     let sandbox = Sandbox::new(options);
-    let credentials = sandbox.credentials();
-    let (user, name) = credentials.token_id.split_once('!').unwrap();
-    let config = ClusterConfig {
-        name: "default".to_owned(),
-        endpoints: vec![Endpoint { host: "pve1.test".to_owned(), port: 8006 }],
-        auth: Auth::Token {
-            id: TokenId { user: user.to_owned(), name: name.to_owned() },
-            secret: credentials.token_secret.clone(),
-        },
-        tls: Tls::System,
-        default_node: None,
-        default_storage: None,
-        default_bridge: None,
-        timeouts: Timeouts::default(),
-        sources: Vec::new(),
-    };
+    let config = proxmox_mcp::embedded::cluster_config(&sandbox);
     let client = Client::with_transport(&config, Arc::new(sandbox));
     App::with_clusters(vec![Cluster { name: config.name, client }])
 }

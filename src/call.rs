@@ -139,10 +139,18 @@ pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &
     let mut args = arguments::check(app.schema(index, entry), args)?;
     let cluster = app.cluster(&mut args)?;
     let cx = Cx { entry, client: &cluster.client, policy: &app.policy, context };
-    match AssertUnwindSafe((entry.run)(cx, args)).catch_unwind().await {
+    guarded(cx, args).await
+}
+
+/// Runs a tool; a panic in it becomes this call's error, and nobody else's.
+async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answer> {
+    match AssertUnwindSafe((cx.entry.run)(cx, args)).catch_unwind().await {
         Ok(result) => result,
-        Err(_) => Err(Error::internal(format!("a fault in {name}: the call was given up, the server goes on"))
-            .hint("what it had sent already may have taken effect: look at proxmox-list-tasks")),
+        Err(_) => {
+            let name = cx.entry.name;
+            Err(Error::internal(format!("a fault in {name}: the call was given up, the server goes on"))
+                .hint("what it had sent already may have taken effect: look at proxmox-list-tasks"))
+        }
     }
 }
 
@@ -197,10 +205,20 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
             };
             return Answer::new(&Outcome { requests, next: Some(next), ..Outcome::new(state, &plan) });
         }
-        match execute::run(&cx, &reader, &plan, &approved, order.wait).await {
-            Err(e) if plan.vmid_was_chosen && e.is_conflict() && tried + 1 < TRIES => tried += 1,
-            outcome => return Answer::new(&outcome?),
+        if let Some(vmid) = plan.chosen_vmid
+            && !cx.client.vmids().take(vmid)
+        {
+            continue;
         }
+        let outcome = execute::run(&cx, &reader, &plan, &approved, order.wait).await;
+        if let (Some(vmid), Err(e)) = (plan.chosen_vmid, &outcome) {
+            cx.client.vmids().release(vmid);
+            if e.is_conflict() && tried + 1 < TRIES {
+                tried += 1;
+                continue;
+            }
+        }
+        return Answer::new(&outcome?);
     }
 }
 
@@ -262,5 +280,78 @@ fn scope(cx: &Cx<'_>) -> Scope {
         api: cx.entry.api,
         progress: cx.context.progress.clone(),
         cancel: cx.context.cancel.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        error::Kind,
+        sandbox::{Options, Sandbox},
+        tool::{Deserialize, JsonSchema, Tool},
+    };
+
+    /// Blows up.
+    #[derive(Deserialize, JsonSchema)]
+    struct Bomb {}
+
+    impl Tool for Bomb {
+        const NAME: &str = "proxmox-bomb";
+        const TITLE: &str = "Bomb";
+        const API: &[&str] = &[];
+    }
+
+    impl Query for Bomb {
+        type Output = Value;
+        #[expect(clippy::panic, reason = "that is the subject")]
+        async fn query(&self, _: &Reader<'_>) -> Result<Value> {
+            panic!("boom")
+        }
+    }
+
+    /// Reads what it did not declare.
+    #[derive(Deserialize, JsonSchema)]
+    struct Nosy {}
+
+    impl Tool for Nosy {
+        const NAME: &str = "proxmox-nosy";
+        const TITLE: &str = "Nosy";
+        const API: &[&str] = &["GET /version"];
+    }
+
+    impl Query for Nosy {
+        type Output = Value;
+        async fn query(&self, pve: &Reader<'_>) -> Result<Value> {
+            let _: Value = pve.get("/version").await?;
+            pve.get("/access/users").await
+        }
+    }
+
+    async fn outcome(entry: &'static Entry) -> (Kind, String) {
+        let sandbox = Sandbox::new(Options::default());
+        let client = Client::with_transport(&crate::embedded::cluster_config(&sandbox), Arc::new(sandbox));
+        let context = Context::default();
+        let cx = Cx { entry, client: &client, policy: &Policy::default(), context: &context };
+        match guarded(cx, Map::new()).await {
+            Ok(answer) => (Kind::Internal, answer.text()),
+            Err(e) => (e.kind(), e.to_string()),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_an_error_of_that_call() {
+        static BOMB: Entry = Entry::query::<Bomb>();
+        let words = "a fault in proxmox-bomb: the call was given up, the server goes on";
+        assert_eq!(outcome(&BOMB).await, (Kind::Internal, words.to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tool_may_not_call_what_it_did_not_declare() {
+        static NOSY: Entry = Entry::query::<Nosy>();
+        let words = "tool proxmox-nosy may not call GET /access/users";
+        assert_eq!(outcome(&NOSY).await, (Kind::Internal, words.to_owned()));
     }
 }

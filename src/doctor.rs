@@ -131,7 +131,7 @@ impl Report {
         u8::from(self.verdict() == Verdict::Failed)
     }
 
-    /// For a person: one line for each thing, hints below what they belong to.
+    /// For a person: one line for each thing, hints below what they belong to. Without a line's end at its end.
     pub fn text(&self) -> String {
         let mut out = String::new();
         if let Some(path) = &self.env_file {
@@ -157,9 +157,9 @@ impl Report {
             }
         }
         out.push_str(match self.verdict() {
-            Verdict::Ok => "all is well\n",
-            Verdict::Warning => "usable, with warnings\n",
-            Verdict::Failed => "not usable as it is\n",
+            Verdict::Ok => "all is well",
+            Verdict::Warning => "usable, with warnings",
+            Verdict::Failed => "not usable as it is",
         });
         out
     }

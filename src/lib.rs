@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod docs;
 pub mod doctor;
+pub mod embedded;
 pub mod error;
 mod execute;
 pub mod mcp;

@@ -15,8 +15,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// What the plan is about, for the result: `vmid`, `node`, `name` …
     pub about: Map<String, Value>,
-    /// The VMID was chosen here: if another takes it first, plan again with the next.
-    pub vmid_was_chosen: bool,
+    /// The VMID of a new guest, where it was chosen and not given: if another takes it first, plan again with the next.
+    pub chosen_vmid: Option<u32>,
     /// The power state the guest should be in afterwards. HA's tasks end when the request is queued, so there this is
     /// what is waited for.
     pub becomes: Option<(Guest, &'static str)>,
@@ -29,7 +29,7 @@ impl Plan {
             requests: Vec::new(),
             warnings: Vec::new(),
             about: Map::new(),
-            vmid_was_chosen: false,
+            chosen_vmid: None,
             becomes: None,
         }
     }

@@ -198,7 +198,13 @@ fn portable(value: &mut Value) {
             if let Some(Value::Array(all)) = map.get_mut("enum") {
                 all.retain(|v| !v.is_null());
             }
-            map.values_mut().for_each(portable);
+            for (key, value) in map {
+                match (key.as_str(), value) {
+                    // The keys in here are names of fields (one may be called `format`), not words of the schema.
+                    ("properties", Value::Object(fields)) => fields.values_mut().for_each(portable),
+                    (_, value) => portable(value),
+                }
+            }
         }
         Value::Array(items) => items.iter_mut().for_each(portable),
         _ => {}

@@ -70,7 +70,7 @@ async fn what_does_not_exist_is_said_in_plain_words() {
 #[tokio::test(start_paused = true)]
 async fn wrong_credentials_are_refused_with_a_hint_and_never_shown() {
     let sandbox = Sandbox::new(options());
-    let mut wrong = support::root(&sandbox);
+    let mut wrong = proxmox_mcp::embedded::cluster_config(&sandbox);
     if let Auth::Token { secret, .. } = &mut wrong.auth {
         *secret = "11111111-2222-3333-4444-555555555555".to_owned().into();
     }
@@ -79,7 +79,7 @@ async fn wrong_credentials_are_refused_with_a_hint_and_never_shown() {
     assert!(!said.contains("11111111"), "{said}");
     let password =
         Auth::Password { username: "root@pam".to_owned(), password: "hunter2hunter2".to_owned().into(), totp: None };
-    let said = with(sandbox, config(password)).await.fails("proxmox-list-nodes", json!({})).await;
+    let said = with(sandbox.clone(), config(&sandbox, password)).await.fails("proxmox-list-nodes", json!({})).await;
     assert!(said.contains("authentication failure"), "{said}");
     assert!(!said.contains("hunter2"), "{said}");
 }
@@ -90,7 +90,7 @@ async fn an_expired_ticket_is_renewed_once_without_a_word() {
     let credentials = sandbox.credentials();
     let auth =
         Auth::Password { username: credentials.username.clone(), password: credentials.password.clone(), totp: None };
-    let test = with(sandbox.clone(), config(auth)).await;
+    let test = with(sandbox.clone(), config(&sandbox, auth)).await;
     test.call("proxmox-list-nodes", json!({})).await;
     sandbox.fault(Fault::new(FaultKind::ExpiredTicket).times(1));
     test.call("proxmox-list-nodes", json!({})).await;

@@ -36,6 +36,19 @@ async fn a_clone_takes_the_next_free_vmid_and_is_found_by_its_name_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_dry_run_showed_is_what_is_done() {
+    let test = start(options()).await;
+    let mut call = json!({"source_vmid": 9000, "name": "x", "dry_run": true});
+    let shown = test.call("proxmox-clone-vm", call.clone()).await;
+    call["dry_run"] = json!(false);
+    let asked = test.call("proxmox-clone-vm", call.clone()).await;
+    call["confirm"] = json!(true);
+    let done = test.call("proxmox-clone-vm", call).await;
+    assert_eq!((&shown["summary"], &shown["about"]), (&asked["summary"], &asked["about"]));
+    assert_eq!((&shown["summary"], &shown["about"]), (&done["summary"], &done["about"]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn clones_made_at_once_get_different_vmids() {
     let test = start(options()).await;
     let clones = join_all((0..5).map(|i| {

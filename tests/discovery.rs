@@ -143,11 +143,15 @@ async fn start_as_root_makes_token(sandbox: &Sandbox) -> proxmox_mcp::config::Cl
         policy::{Effect, Policy},
         pve::{Client, Request},
     };
-    let client = Client::with_transport(&support::root(sandbox), std::sync::Arc::new(sandbox.clone()));
+    let client =
+        Client::with_transport(&proxmox_mcp::embedded::cluster_config(sandbox), std::sync::Arc::new(sandbox.clone()));
     let request = Request::post("/access/users/root@pam/token/fresh").param("privsep", 1);
     let made = client.execute(&Policy::default().approve(Effect::Write, request).unwrap()).await.unwrap();
-    config(proxmox_mcp::config::Auth::Token {
-        id: proxmox_mcp::config::TokenId { user: "root@pam".to_owned(), name: "fresh".to_owned() },
-        secret: made["value"].as_str().unwrap().to_owned().into(),
-    })
+    config(
+        sandbox,
+        proxmox_mcp::config::Auth::Token {
+            id: proxmox_mcp::config::TokenId { user: "root@pam".to_owned(), name: "fresh".to_owned() },
+            secret: made["value"].as_str().unwrap().to_owned().into(),
+        },
+    )
 }

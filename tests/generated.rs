@@ -13,6 +13,12 @@ fn the_example_env_file_is_current() {
 }
 
 #[test]
+fn the_tool_reference_is_current() {
+    eprintln!("tools.md is made from src/tools/; {RENEW}");
+    expect_file!["../tools.md"].assert_eq(&docs::tools_md());
+}
+
+#[test]
 fn the_settings_table_of_the_readme_is_current() -> Result<(), Box<dyn std::error::Error>> {
     eprintln!("README.md's settings table is made from src/config/table.rs; {RENEW}");
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{print, sandbox::Embedded};
+use super::print;
 use crate::{
     config::Config,
     doctor,
+    embedded::Embedded,
     error::{Error, Result},
 };
 

@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 use crate::{
     call::App,
     config::{self, Config},
+    embedded::Embedded,
     error::{Error, Kind, Result},
     mcp,
 };
@@ -98,11 +99,11 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
 }
 
 /// The application on the configured clusters, or on an embedded one: that lives as long as the second value.
-async fn open(config: &Config) -> Result<(App, Option<sandbox::Embedded>)> {
+async fn open(config: &Config) -> Result<(App, Option<Embedded>)> {
     if !config.sandbox {
         return Ok((App::new(config)?, None));
     }
-    let embedded = sandbox::Embedded::start(config).await?;
+    let embedded = Embedded::start(config).await?;
     Ok((App::new(embedded.config())?, Some(embedded)))
 }
 

@@ -8,7 +8,6 @@ use secrecy::ExposeSecret;
 
 use super::print;
 use crate::{
-    config::{Auth, ClusterConfig, Config, Endpoint, ONLY_CLUSTER, Tls, TokenId},
     error::{Error, Result},
     sandbox::{Credentials, Fault, Options, Sandbox, Server},
 };
@@ -112,49 +111,4 @@ fn options(args: &ArgMatches) -> Result<Options> {
 fn parsed<T: FromStr>(args: &ArgMatches, name: &str, expected: &str) -> Result<T> {
     let text = args.get_one::<String>(name).map(String::as_str).unwrap_or_default();
     text.parse().map_err(|_| Error::bad_setting(format!("--{name}: expected {expected}, got '{text}'")))
-}
-
-/// A simulated cluster inside this process, and the configuration that leads to it.
-pub struct Embedded {
-    config: Config,
-    /// Closes the listener when it goes.
-    _server: Server,
-}
-
-impl Embedded {
-    /// # Errors
-    /// No free loopback port.
-    pub async fn start(config: &Config) -> Result<Self> {
-        let sandbox = Sandbox::new(Options::default());
-        let server = listen(&sandbox, SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let mut config = config.clone();
-        config.clusters = vec![cluster(&sandbox, &server, &config)?];
-        Ok(Self { config, _server: server })
-    }
-
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-}
-
-fn cluster(sandbox: &Sandbox, server: &Server, config: &Config) -> Result<ClusterConfig> {
-    let credentials = sandbox.credentials();
-    let id = credentials
-        .token_id
-        .split_once('!')
-        .map(|(user, name)| TokenId { user: user.to_owned(), name: name.to_owned() });
-    Ok(ClusterConfig {
-        name: ONLY_CLUSTER.to_owned(),
-        endpoints: vec![Endpoint { host: server.addr.ip().to_string(), port: server.addr.port() }],
-        auth: Auth::Token {
-            id: id.ok_or_else(|| Error::internal("the sandbox's token has no name"))?,
-            secret: credentials.token_secret.clone(),
-        },
-        tls: Tls::Fingerprints(vec![server.sha256]),
-        default_node: None,
-        default_storage: None,
-        default_bridge: None,
-        timeouts: config.timeouts,
-        sources: Vec::new(),
-    })
 }

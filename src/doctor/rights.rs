@@ -39,6 +39,9 @@ const ABILITIES: &[(&str, &[&str])] = &[
     ("grant rights", &["Permissions.Modify"]),
 ];
 
+/// Whoever holds these holds all: only the role Administrator has them together.
+const ADMINISTRATOR: &[&str] = &["Permissions.Modify", "Realm.Allocate", "Sys.Modify", "Sys.PowerMgmt", "VM.Allocate"];
+
 /// One line for each path at which something else may be done than above it: `/vms: see guests, start and stop them`.
 pub fn summary(permissions: &Permissions) -> Vec<String> {
     let mut lines = Vec::new();
@@ -81,6 +84,9 @@ fn inherited<'a>(permissions: &'a Permissions, path: &str) -> Option<BTreeSet<&'
 }
 
 fn in_words(held: &BTreeSet<&str>) -> String {
+    if ADMINISTRATOR.iter().all(|privilege| held.contains(privilege)) {
+        return "everything, as an Administrator".into();
+    }
     let mut words = Vec::new();
     let mut told = BTreeSet::new();
     for (ability, privileges) in ABILITIES {

@@ -107,8 +107,7 @@ async fn a_usable_cluster_is_described_with_what_may_be_done_on_it() {
           [warn] default: storage fast is not among the storages of pve1 that are seen
                  try: check PROXMOX_DEFAULT_STORAGE, or what this user or token may see
           [ ok ] default: bridge vmbr0 is there
-        usable, with warnings
-    "#]]
+        usable, with warnings"#]]
     .assert_eq(&report.text());
     assert_eq!(report.exit_code(), 0);
     assert!(!serde_json::to_string(&report).unwrap().contains("s3cr3t"));

@@ -137,7 +137,8 @@ impl Client {
         &self.0.defaults
     }
 
-    pub(super) fn vmids(&self) -> &Vmids {
+    /// The VMIDs that calls are creating guests with.
+    pub fn vmids(&self) -> &Vmids {
         &self.0.vmids
     }
 
@@ -191,7 +192,7 @@ impl Client {
         let request = approved.request();
         let body = self.exchange(request).await;
         // After a failure too: it may have been processed in part.
-        self.0.resources.invalidate();
+        self.0.resources.wrote(request);
         let body = body?;
         let answer: Listing<serde_json::Value> =
             serde_json::from_slice(&body).map_err(|e| error::bad_answer(request, &body, &e))?;

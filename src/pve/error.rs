@@ -68,7 +68,10 @@ pub fn from_send(request: &Request, failure: SendError) -> Error {
             .hint("is the endpoint right (PROXMOX_API_URL, port 8006), the node up, and no firewall in between?"),
         SendError::Certificate { message, presented } => Error::new(
             Kind::Certificate,
-            format!("the server's certificate is refused: {message}; it presented SHA-256 {presented}"),
+            format!(
+                "the server's certificate is refused: {message}; it presented SHA-256 {presented} (compare that with \
+                 `pvenode cert info` on the node before trusting it)"
+            ),
         )
         .hint(fingerprint_line(&presented)),
         SendError::Lost(words) if write => unclear(format!("the connection was lost before the answer: {words}")),

@@ -5,7 +5,7 @@ mod find;
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
 use super::{Request, Resource};
 use crate::error::{Error, Result};
@@ -78,7 +78,7 @@ impl fmt::Display for Want {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct GuestRef {
     /// VMID. Give this or `name`.
-    #[serde(default, deserialize_with = "vmid")]
+    #[serde(default)]
     #[schemars(range(min = 100, max = 999_999_999))]
     pub vmid: Option<u32>,
     /// Exact name.
@@ -91,47 +91,6 @@ pub struct GuestRef {
 }
 
 const RANGE: &str = "vmid must be a whole number from 100 to 999999999";
-
-/// Takes a number, or text of digits, as callers send both.
-fn vmid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    struct Vmid;
-    impl<'de> de::Visitor<'de> for Vmid {
-        type Value = Option<u32>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(RANGE)
-        }
-        fn visit_u64<E: de::Error>(self, n: u64) -> Result<Self::Value, E> {
-            let sound = u32::try_from(n).ok().filter(|n| (100..=999_999_999).contains(n));
-            sound.map(Some).ok_or_else(|| E::custom(format_args!("{RANGE}, not {n}")))
-        }
-        fn visit_i64<E: de::Error>(self, n: i64) -> Result<Self::Value, E> {
-            u64::try_from(n).map_or_else(|_| Err(E::custom(format_args!("{RANGE}, not {n}"))), |n| self.visit_u64(n))
-        }
-        fn visit_f64<E: de::Error>(self, n: f64) -> Result<Self::Value, E> {
-            if n.fract() != 0.0 || !(0.0..1e10).contains(&n) {
-                return Err(E::custom(format_args!("{RANGE}, not {n}")));
-            }
-            format!("{n:.0}").parse().map_or_else(|_| Err(E::custom(RANGE)), |n| self.visit_u64(n))
-        }
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            let digits = text.trim();
-            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(E::custom(format_args!("{RANGE}, not {text:?}; a name goes into the field name")));
-            }
-            digits.parse().map_or_else(|_| Err(E::custom(format_args!("{RANGE}, not {digits}"))), |n| self.visit_u64(n))
-        }
-        fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-            deserializer.deserialize_any(self)
-        }
-    }
-    deserializer.deserialize_option(Vmid)
-}
 
 impl GuestRef {
     pub fn vmid(vmid: u32) -> Self {
@@ -241,32 +200,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn parsed(value: serde_json::Value) -> Result<GuestRef, String> {
-        serde_json::from_value(value).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn a_vmid_may_be_a_number_or_digits_and_nothing_else() {
-        for good in [json!(110), json!("110"), json!(110.0), json!(" 110 ")] {
-            assert_eq!(parsed(json!({ "vmid": good })), Ok(GuestRef::vmid(110)));
-        }
-        assert_eq!(parsed(json!({ "vmid": null, "name": "web" })), Ok(GuestRef::name("web")));
-        for bad in [
-            json!(-1),
-            json!(0),
-            json!(99),
-            json!(1_000_000_000_u64),
-            json!("web"),
-            json!(""),
-            json!(1.5),
-            json!("-5"),
-            json!([1]),
-        ] {
-            let error = parsed(json!({ "vmid": bad })).err().unwrap_or_default();
-            assert!(error.contains("100 to 999999999"), "{bad}: {error}");
-        }
-    }
 
     #[test]
     fn what_names_no_guest_is_refused_by_field() {

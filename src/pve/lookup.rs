@@ -47,6 +47,14 @@ impl Reader<'_> {
         self.unless_cancelled(self.client().resources().get(self.client())).await
     }
 
+    /// All guests, as Proxmox lists them now. Asked for at once by several calls, it is one request.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn resources_now(&self) -> Result<Arc<Resources>> {
+        self.unless_cancelled(self.client().resources().fresh(self.client())).await
+    }
+
     /// Waits for a task to end well.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ pub use client::{Client, Defaults, Listing};
 pub use guest::{Guest, GuestKind, GuestRef, Want};
 pub use lookup::Tail;
 pub use perl::{Perl, from_slice};
+pub use pick::Vmids;
 pub use reader::Reader;
 pub use request::{Param, Request, encode};
 pub use resources::{Live, Resource, ResourceCache, Resources};

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,22 +12,35 @@ use tokio::time::Instant;
 use super::{Reader, Request};
 use crate::error::{Error, Kind, Result};
 
-/// How long a VMID given to one call is not given to another: the time that Proxmox needs to create the guest's
+/// How long a VMID taken by one call is not given to another: the time that Proxmox needs to create the guest's
 /// configuration, after which `nextid` itself passes over it.
 const HELD: Duration = Duration::from_secs(30);
 
-/// VMIDs handed out a moment ago. `nextid` reserves nothing: without this, calls made at once would all choose the same
-/// one and collide.
+/// VMIDs that calls of this process are creating guests with right now. `nextid` reserves nothing: without this, calls
+/// made at once would all choose the same one and collide.
 #[derive(Debug, Default)]
 pub struct Vmids(Mutex<HashMap<u32, Instant>>);
 
 impl Vmids {
-    /// Takes `vmid` unless it was handed out a moment ago.
-    fn take(&self, vmid: u32) -> bool {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        given.retain(|_, at| now.duration_since(*at) < HELD);
-        given.insert(vmid, now).is_none()
+    /// Takes `vmid`, unless another call holds it.
+    pub fn take(&self, vmid: u32) -> bool {
+        let mut held = self.held();
+        held.insert(vmid, Instant::now()).is_none()
+    }
+
+    /// Gives back one that was not used after all.
+    pub fn release(&self, vmid: u32) {
+        self.held().remove(&vmid);
+    }
+
+    fn is_held(&self, vmid: u32) -> bool {
+        self.held().contains_key(&vmid)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<u32, Instant>> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|_, at| at.elapsed() < HELD);
+        held
     }
 }
 
@@ -80,13 +93,14 @@ impl Reader<'_> {
         Ok(nodes)
     }
 
-    /// The next free VMID that no other call of this process was given a moment ago.
+    /// The next free VMID that no other call of this process is creating a guest with. Choosing it takes nothing: a plan
+    /// that is only shown shows the same one again.
     ///
     /// # Errors
     /// Proxmox's.
     pub async fn next_vmid(&self) -> Result<u32> {
         let mut vmid = self.next_id().await?;
-        while !self.client().vmids().take(vmid) {
+        while self.client().vmids().is_held(vmid) {
             vmid = self.free_from(vmid + 1).await?;
         }
         Ok(vmid)

@@ -12,11 +12,12 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
+use http::Method;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use tokio::time::{Instant, timeout};
 
 use self::flight::Flight;
-use super::{Client, Guest, GuestKind, Request};
+use super::{Client, Guest, GuestKind, Request, Upid};
 use crate::error::Result;
 
 /// How long an answer is kept.
@@ -167,12 +168,13 @@ pub struct Live {
 pub struct ResourceCache {
     cluster: Flight<Resources>,
     nodes: Flight<Live>,
-    last_write: Mutex<Option<Instant>>,
+    /// When this process last did something by which guests get, change or lose their names.
+    renamed: Mutex<Option<Instant>>,
 }
 
 impl Default for ResourceCache {
     fn default() -> Self {
-        Self { cluster: Flight::new(KEEP), nodes: Flight::new(KEEP), last_write: Mutex::default() }
+        Self { cluster: Flight::new(KEEP), nodes: Flight::new(KEEP), renamed: Mutex::default() }
     }
 }
 
@@ -207,18 +209,34 @@ impl ResourceCache {
         self.nodes.get(Some(Instant::now()), || live(client)).await
     }
 
-    /// To be called after every write, when its answer is there, and when a task has ended.
-    pub fn invalidate(&self) {
-        *self.last_write.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    /// To be called after every write, when its answer is there or lost: nobody gets an answer from before it.
+    pub fn wrote(&self, request: &Request) {
+        self.changed(request.method == Method::DELETE || request.path.rsplit('/').next().is_some_and(names_guests));
+    }
+
+    /// To be called when a task has ended.
+    pub fn ended(&self, upid: &Upid) {
+        self.changed(upid.kind.strip_prefix("qm").or(upid.kind.strip_prefix("vz")).is_some_and(names_guests));
+    }
+
+    fn changed(&self, names: bool) {
+        if names {
+            *self.renamed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
         self.cluster.invalidate();
         self.nodes.invalidate();
     }
 
-    /// True while `/cluster/resources` may not show yet what this process wrote.
+    /// True while `/cluster/resources` may not show yet the names that this process gave.
     pub(super) fn may_be_behind(&self) -> bool {
-        let last = self.last_write.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|at| at.elapsed() < BEHIND)
+        let renamed = self.renamed.lock().unwrap_or_else(PoisonError::into_inner);
+        renamed.is_some_and(|at| at.elapsed() < BEHIND)
     }
+}
+
+/// Whether an operation of this name (the end of a path, or a task type without its prefix) gives or changes names.
+fn names_guests(operation: &str) -> bool {
+    matches!(operation, "qemu" | "lxc" | "config" | "clone" | "rollback" | "create" | "restore" | "destroy")
 }
 
 #[derive(Deserialize)]

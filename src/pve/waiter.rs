@@ -3,6 +3,8 @@
 
 mod adopt;
 mod log;
+#[cfg(test)]
+mod recorded;
 mod rounds;
 mod settle;
 #[cfg(test)]
@@ -76,7 +78,7 @@ impl Waiter {
         match status {
             Some(status) => {
                 // What the task changed, nobody knows yet.
-                client.resources().invalidate();
+                client.resources().ended(upid);
                 Ok(Waited::Done(wait.finish(status).await))
             }
             None => {

@@ -70,7 +70,7 @@ impl Action for CloneVm {
         if let Some(name) = &self.name {
             plan = plan.about("name", name.as_str());
         }
-        plan.vmid_was_chosen = self.new_vmid.is_none();
+        plan.chosen_vmid = self.new_vmid.is_none().then_some(newid);
         Ok(plan)
     }
 }

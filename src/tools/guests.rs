@@ -180,7 +180,8 @@ async fn list(
     filter: &Filter,
     page: &Page,
 ) -> Result<(Summary, Vec<Row>, Option<String>)> {
-    let all = pve.resources().await?;
+    // A list shows what is there now; its further pages are of the same answer where they follow at once.
+    let all = if page.is_first() { pve.resources_now().await? } else { pve.resources().await? };
     let found: Vec<&Resource> = all.iter().filter(|r| r.kind == kind && filter.takes(r)).collect();
     let mut counts = BTreeMap::new();
     for r in &found {

@@ -21,6 +21,10 @@ fn hundred() -> usize {
 }
 
 impl Page {
+    pub fn is_first(&self) -> bool {
+        self.cursor.is_none()
+    }
+
     /// Sorts the rows by their key and cuts out this page. The cursor is the key of the last row shown, so that a row
     /// that comes or goes between two pages shifts nothing.
     ///

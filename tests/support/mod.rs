@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use proxmox_mcp::{
     call::{App, Cluster},
-    config::{Auth, ClusterConfig, Endpoint, Timeouts, Tls, TokenId},
+    config::{Auth, ClusterConfig},
     mcp::Connection,
     progress::{Progress, Update},
     pve::{Client, SendError, Transport},
@@ -68,33 +68,14 @@ impl Wire {
     }
 }
 
-/// As root, with a token.
-pub fn root(sandbox: &Sandbox) -> ClusterConfig {
-    let credentials = sandbox.credentials();
-    let (user, name) = credentials.token_id.split_once('!').unwrap();
-    config(Auth::Token {
-        id: TokenId { user: user.to_owned(), name: name.to_owned() },
-        secret: credentials.token_secret.clone(),
-    })
-}
-
-pub fn config(auth: Auth) -> ClusterConfig {
-    ClusterConfig {
-        name: "default".to_owned(),
-        endpoints: vec![Endpoint { host: "pve1.test".to_owned(), port: 8006 }],
-        auth,
-        tls: Tls::System,
-        default_node: None,
-        default_storage: None,
-        default_bridge: None,
-        timeouts: Timeouts::default(),
-        sources: Vec::new(),
-    }
+/// With other credentials than root's.
+pub fn config(sandbox: &Sandbox, auth: Auth) -> ClusterConfig {
+    ClusterConfig { auth, ..proxmox_mcp::embedded::cluster_config(sandbox) }
 }
 
 pub async fn start(options: Options) -> Test {
     let sandbox = Sandbox::new(options);
-    let config = root(&sandbox);
+    let config = proxmox_mcp::embedded::cluster_config(&sandbox);
     with(sandbox, config).await
 }
 
@@ -110,10 +91,13 @@ pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
 }
 
 impl Test {
-    /// Calls a tool that must succeed.
+    /// Calls a tool that must succeed, with a result that fits the tool's output schema.
     pub async fn call(&self, tool: &str, arguments: Value) -> Value {
         match self.mcp.call(tool, arguments.clone()).await {
-            Ok(value) => value,
+            Ok(value) => {
+                fits(tool, &value);
+                value
+            }
             Err(e) => panic!("{tool} {arguments}: {e}"),
         }
     }
@@ -124,5 +108,26 @@ impl Test {
             Ok(value) => panic!("{tool} {arguments} succeeded: {value}"),
             Err(e) => e.to_string(),
         }
+    }
+}
+
+/// Holds a result to its tool's output schema, closed: nothing that the schema does not name.
+fn fits(tool: &str, value: &Value) {
+    let entry = proxmox_mcp::tools::all().find(|entry| entry.name == tool).unwrap();
+    let mut schema = Value::Object(entry.output_schema());
+    close(&mut schema);
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> = validator.iter_errors(value).map(|e| format!("{e} at {}", e.instance_path())).collect();
+    assert!(errors.is_empty(), "{tool}: {}\n{value}", errors.join("; "));
+}
+
+fn close(schema: &mut Value) {
+    if let Value::Object(map) = schema {
+        if map.contains_key("properties") {
+            map.entry("additionalProperties").or_insert(Value::Bool(false));
+        }
+        map.values_mut().for_each(close);
+    } else if let Value::Array(items) = schema {
+        items.iter_mut().for_each(close);
     }
 }

@@ -104,8 +104,11 @@ async fn new_and_renamed_guests_are_found_although_the_list_is_behind() -> Resul
 #[tokio::test(start_paused = true)]
 async fn a_name_that_was_just_given_away_finds_nothing() -> Result<()> {
     let (_, client, cache) = small();
-    cache.invalidate();
-    let error = cache.find(&client, &GuestRef::name("old-name"), Want::Vm).await.err();
+    let old = GuestRef::name("old-name");
+    cache.wrote(&crate::pve::Request::post("/nodes/pve1/qemu/100/status/start"));
+    assert_eq!(cache.find(&client, &old, Want::Vm).await?.vmid, 104);
+    cache.wrote(&crate::pve::Request::put("/nodes/pve1/qemu/104/config"));
+    let error = cache.find(&client, &old, Want::Vm).await.err();
     assert_eq!(error.map(|e| e.kind()), Some(Kind::NotFound));
     Ok(())
 }

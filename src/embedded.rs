@@ -1,0 +1,60 @@
+//! The simulated cluster for this program's own use: the settings that lead to it, and the cluster that `--sandbox` starts.
+
+use std::net::SocketAddr;
+
+use crate::{
+    config::{Auth, ClusterConfig, Config, Endpoint, ONLY_CLUSTER, Timeouts, Tls, TokenId},
+    error::{Error, Result},
+    sandbox::{Options, Sandbox, Server},
+};
+
+/// For a client in the same process, as root by API token. The addresses are the nodes' names, which no network knows.
+pub fn cluster_config(sandbox: &Sandbox) -> ClusterConfig {
+    let credentials = sandbox.credentials();
+    let (user, name) = credentials.token_id.split_once('!').unwrap_or((&credentials.token_id, ""));
+    let endpoints = sandbox.options().nodes.iter().map(|node| Endpoint { host: node.clone(), port: 8006 }).collect();
+    ClusterConfig {
+        name: ONLY_CLUSTER.to_owned(),
+        endpoints,
+        auth: Auth::Token {
+            id: TokenId { user: user.to_owned(), name: name.to_owned() },
+            secret: credentials.token_secret.clone(),
+        },
+        tls: Tls::System,
+        default_node: None,
+        default_storage: None,
+        default_bridge: None,
+        timeouts: Timeouts::default(),
+        sources: Vec::new(),
+    }
+}
+
+/// A simulated cluster on a free loopback port, and the configuration that leads to it over HTTPS.
+pub struct Embedded {
+    config: Config,
+    /// Closes the listener when it goes.
+    _server: Server,
+}
+
+impl Embedded {
+    /// # Errors
+    /// No free loopback port.
+    pub async fn start(config: &Config) -> Result<Self> {
+        let sandbox = Sandbox::new(Options::default());
+        let server = sandbox
+            .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .map_err(|e| Error::internal(format!("the simulated cluster cannot listen: {e}")))?;
+        let cluster = ClusterConfig {
+            endpoints: vec![Endpoint { host: server.addr.ip().to_string(), port: server.addr.port() }],
+            tls: Tls::Fingerprints(vec![server.sha256]),
+            timeouts: config.timeouts,
+            ..cluster_config(&sandbox)
+        };
+        Ok(Self { config: Config { clusters: vec![cluster], ..config.clone() }, _server: server })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
