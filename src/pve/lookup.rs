@@ -31,14 +31,6 @@ impl Reader<'_> {
         self.unless_cancelled(self.client().resources().find(self.client(), who, want)).await
     }
 
-    /// Where a guest is now, and how.
-    ///
-    /// # Errors
-    /// As [`super::ResourceCache::find_again`]; `Cancelled`.
-    pub async fn guest_again(&self, guest: &Guest) -> Result<Guest> {
-        self.unless_cancelled(self.client().resources().find_again(self.client(), guest)).await
-    }
-
     /// All guests, ordered by VMID: as they were at most 1.5 s ago, and not before this process's last write.
     ///
     /// # Errors
@@ -61,14 +53,6 @@ impl Reader<'_> {
     /// As [`super::Waiter::wait`].
     pub async fn wait(&self, upid: &Upid, options: WaitOptions) -> Result<Waited> {
         self.client().waiter().wait(self.client(), upid, &options, self.scope()).await
-    }
-
-    /// As [`Reader::wait`], but a task that failed is `Done` like any other.
-    ///
-    /// # Errors
-    /// As [`super::Waiter::watch`].
-    pub async fn watch(&self, upid: &Upid, options: WaitOptions) -> Result<Waited> {
-        self.client().waiter().watch(self.client(), upid, &options, self.scope()).await
     }
 
     /// Waits for a guest to be `running` or `stopped`. False if the time is over before.
