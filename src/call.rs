@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    arguments,
+    arguments, checks,
     config::Config,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     execute,
     plan::{Outcome, Shown, State},
     policy::Policy,
@@ -62,12 +62,12 @@ impl App {
         &self.clusters
     }
 
-    /// The tools that may be used, with their input schemas.
-    pub fn tools(&self) -> impl Iterator<Item = (&'static Entry, &Map<String, Value>)> {
+    /// The tools that may be used, with their input schemas as models are given them.
+    pub fn tools(&self) -> impl Iterator<Item = (&'static Entry, Map<String, Value>)> {
+        let names: Vec<&str> = self.clusters.iter().map(|c| c.name.as_str()).collect();
         tools::all()
-            .enumerate()
-            .filter(|(_, entry)| self.policy.allows(entry.effect).is_ok())
-            .map(|(i, entry)| (entry, self.schema(i, entry)))
+            .filter(|entry| self.policy.allows(entry.effect).is_ok())
+            .map(move |entry| (entry, entry.listed_schema(&names)))
     }
 
     fn schema(&self, index: usize, entry: &Entry) -> &Map<String, Value> {
@@ -195,22 +195,28 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
             _ => None,
         };
         if let Some(state) = state {
+            let checks::Checked { checked, problems } = checks::run(&reader, &plan).await;
             let requests = plan.requests.iter().map(Shown::from).collect();
             let next = match state {
+                _ if !problems.is_empty() => "nothing was sent; what stands under problems is in the way".to_owned(),
                 State::NeedsConfirmation => "nothing was sent; call again with confirm: true to do it".to_owned(),
                 _ if T::CONTROL.confirm => {
                     "nothing was sent; call again with confirm: true and without dry_run to do it".to_owned()
                 }
                 _ => "nothing was sent; call again without dry_run to do it".to_owned(),
             };
-            return Answer::new(&Outcome { requests, next: Some(next), ..Outcome::new(state, &plan) });
+            let outcome = Outcome { requests, checked, problems, next: Some(next), ..Outcome::new(state, &plan) };
+            return Answer::new(&outcome);
+        }
+        if !plan.problems.is_empty() {
+            return Err(Error::new(Kind::Refused, plan.problems.join("; ")).hint("nothing was sent"));
         }
         if let Some(vmid) = plan.chosen_vmid
             && !cx.client.vmids().take(vmid)
         {
             continue;
         }
-        let outcome = execute::run(&cx, &reader, &plan, &approved, order.wait).await;
+        let outcome = execute::run(&cx, &reader, &tool, &plan, &approved, order.wait).await;
         if let (Some(vmid), Err(e)) = (plan.chosen_vmid, &outcome) {
             cx.client.vmids().release(vmid);
             if e.is_conflict() && tried + 1 < TRIES {
@@ -289,7 +295,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        error::Kind,
         sandbox::{Options, Sandbox},
         tool::{Deserialize, JsonSchema, Tool},
     };
@@ -302,6 +307,7 @@ mod tests {
         const NAME: &str = "proxmox-bomb";
         const TITLE: &str = "Bomb";
         const API: &[&str] = &[];
+        const EXAMPLE: (&str, &str) = ("Blow up", "{}");
     }
 
     impl Query for Bomb {
@@ -320,6 +326,7 @@ mod tests {
         const NAME: &str = "proxmox-nosy";
         const TITLE: &str = "Nosy";
         const API: &[&str] = &["GET /version"];
+        const EXAMPLE: (&str, &str) = ("Who is there?", "{}");
     }
 
     impl Query for Nosy {

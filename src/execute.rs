@@ -10,26 +10,30 @@ use crate::{
     plan::{Outcome, Plan, State},
     policy::Approved,
     pve::{ExitStatus, Reader, TaskEnd, Upid, WaitOptions, Waited},
+    tool::{Action, Done},
 };
 
 /// Sends the requests in order. All but the last task are always waited for, the last one if `wait` says so.
 ///
 /// # Errors
 /// Proxmox's refusal or the failed task, with what had been done before it.
-pub async fn run(
+pub async fn run<T: Action>(
     cx: &Cx<'_>,
     reader: &Reader<'_>,
+    tool: &T,
     plan: &Plan,
     approved: &[Approved],
     wait: Option<WaitOptions>,
 ) -> Result<Outcome> {
     let started = Instant::now();
     let mut outcome = Outcome::new(State::Done, plan);
-    let mut done = Vec::new();
+    let (mut done, mut answers) = (Vec::new(), Vec::new());
     for (i, request) in approved.iter().enumerate() {
         let last = i + 1 == approved.len();
         let answer = send(cx, reader, request).await.map_err(|e| with_done(e, &done))?;
-        if let Some(upid) = answer {
+        let upid = upid_of(&answer)?;
+        answers.push(answer);
+        if let Some(upid) = upid {
             outcome.upid = Some(upid.to_string());
             // Steps build on one another: only the last may be left running.
             let Some(wait) = wait.or_else(|| (!last).then_some(BETWEEN_STEPS)) else {
@@ -60,6 +64,10 @@ pub async fn run(
         }
         done.push(request.request().to_string());
     }
+    if outcome.state == State::Done {
+        let read = tool.result(reader, plan, Done { answers: &answers, wait }).await;
+        outcome.result = read.map_err(|e| with_done(e, &done))?;
+    }
     if wait.is_some() {
         outcome.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
     }
@@ -74,20 +82,22 @@ fn follow(upid: &Upid) -> String {
     format!("follow it with proxmox-wait-task upid={upid}")
 }
 
-/// One request, once. `Some` where Proxmox answered with a task.
-async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Option<Upid>> {
+/// One request, once.
+async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
     reader.check(approved.request())?;
     let before = Instant::now();
-    let answer = match cx.client.execute(approved).await {
-        Err(e) if e.is_unclear() => {
-            return match reader.adopt_lost_task(approved.request(), before).await {
-                Ok(Some(upid)) => Ok(Some(upid)),
-                _ => Err(e),
-            };
-        }
-        answer => answer?,
-    };
-    match &answer {
+    match cx.client.execute(approved).await {
+        Err(e) if e.is_unclear() => match reader.adopt_lost_task(approved.request(), before).await {
+            Ok(Some(upid)) => Ok(Value::from(upid.to_string())),
+            _ => Err(e),
+        },
+        answer => answer,
+    }
+}
+
+/// The task, where Proxmox answered with one.
+fn upid_of(answer: &Value) -> Result<Option<Upid>> {
+    match answer {
         Value::String(text) if text.starts_with("UPID:") => text.parse().map(Some),
         _ => Ok(None),
     }

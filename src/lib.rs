@@ -2,6 +2,7 @@
 
 pub mod arguments;
 pub mod call;
+pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod docs;

@@ -13,6 +13,12 @@ pub struct Plan {
     pub summary: String,
     pub requests: Vec<Request>,
     pub warnings: Vec<String>,
+    /// What of a configuration it changes.
+    pub changes: Vec<Change>,
+    /// What was looked at and found good.
+    pub checked: Vec<String>,
+    /// Why Proxmox would refuse it. A plan that has any is shown, and not carried out.
+    pub problems: Vec<String>,
     /// What the plan is about, for the result: `vmid`, `node`, `name` …
     pub about: Map<String, Value>,
     /// The VMID of a new guest, where it was chosen and not given: if another takes it first, plan again with the next.
@@ -28,6 +34,9 @@ impl Plan {
             summary: summary.into(),
             requests: Vec::new(),
             warnings: Vec::new(),
+            changes: Vec::new(),
+            checked: Vec::new(),
+            problems: Vec::new(),
             about: Map::new(),
             chosen_vmid: None,
             becomes: None,
@@ -55,10 +64,36 @@ impl Plan {
         }
         self
     }
+    /// One line of the difference; `None` where the key was, or becomes, unset.
+    pub fn change(mut self, key: &str, old: Option<impl Into<String>>, new: Option<impl Into<String>>) -> Self {
+        self.changes.push(Change { key: key.to_owned(), old: old.map(Into::into), new: new.map(Into::into) });
+        self
+    }
+    /// Something looked at: good, or a reason why Proxmox would refuse.
+    pub fn check(mut self, good: bool, what: impl FnOnce() -> String, problem: impl FnOnce() -> String) -> Self {
+        if good {
+            self.checked.push(what());
+        } else {
+            self.problems.push(problem());
+        }
+        self
+    }
     pub fn becomes(mut self, guest: &Guest, state: &'static str) -> Self {
         self.becomes = Some((guest.clone(), state));
         self
     }
+}
+
+/// One changed key of a configuration, in Proxmox's own notation; secrets are masked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Change {
+    pub key: String,
+    /// Absent: it was not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<String>,
+    /// Absent: it is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -83,8 +118,20 @@ pub struct Outcome {
     /// The requests that would be sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Shown>,
+    /// What changes in the configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Change>,
+    /// What was looked at beforehand and found good.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checked: Vec<String>,
+    /// Why Proxmox would refuse it as things stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What came of it, where that is more than that it was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
     /// Of the last task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upid: Option<String>,
@@ -108,7 +155,11 @@ impl Outcome {
             summary: plan.summary.clone(),
             about: plan.about.clone(),
             requests: Vec::new(),
+            changes: plan.changes.clone(),
+            checked: Vec::new(),
+            problems: Vec::new(),
             warnings: plan.warnings.clone(),
+            result: None,
             upid: None,
             exitstatus: None,
             seconds: None,

@@ -17,6 +17,8 @@ pub enum Effect {
     Write,
     /// Deletes or overwrites something.
     Destroy,
+    /// Runs in a guest what it is told to: whatever that does.
+    Execute,
 }
 
 /// What the operator allows. Everything, at present; the type is the room for modes and guard rails.

@@ -15,7 +15,7 @@ pub use crate::{
     error::{Error, Result},
     plan::{Outcome, Plan},
     policy::Effect,
-    pve::{Guest, GuestRef, Reader, Request, Want},
+    pve::{Guest, GuestRef, Reader, Request, WaitOptions, Want},
 };
 
 /// Parameters that are also the tool. The struct's doc comment is what the model reads: first sentence what, second when.
@@ -25,6 +25,9 @@ pub trait Tool: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// The endpoints it may touch, as the API viewer prints them; `{type}` stands for `qemu` and `lxc`. Anything else
     /// is refused before it is sent.
     const API: &'static [&'static str];
+    /// What somebody might ask, and the arguments (JSON) that answer it on the simulated cluster: shown in `tools.md`, run
+    /// by the tests.
+    const EXAMPLE: (&'static str, &'static str);
 }
 
 /// A tool that reads.
@@ -44,6 +47,29 @@ pub trait Action: Tool {
     /// # Errors
     /// Bad arguments, and whatever Proxmox refuses to show.
     fn plan(&self, pve: &Reader<'_>) -> impl Future<Output = Result<Plan>> + Send;
+
+    /// Reads what came of it, once every request was answered and waited for: becomes the outcome's `result`. Most actions
+    /// have nothing to add.
+    ///
+    /// # Errors
+    /// What cannot be read; what was done stays done, and the error says so.
+    fn result(
+        &self,
+        _pve: &Reader<'_>,
+        _plan: &Plan,
+        _done: Done<'_>,
+    ) -> impl Future<Output = Result<Option<Value>>> + Send {
+        async { Ok(None) }
+    }
+}
+
+/// What an action's requests were answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Done<'a> {
+    /// The `data` of each request, in order; a UPID where it began a task.
+    pub answers: &'a [Value],
+    /// How long the caller waits, where it waits.
+    pub wait: Option<WaitOptions>,
 }
 
 /// How an action is confirmed and waited for when the call does not say: the reference's defaults.
@@ -58,14 +84,23 @@ pub struct Control {
     pub timeout_key: &'static str,
     /// Seconds between looks at a long task.
     pub poll_interval: f64,
+    /// Proxmox answers when it is done: the keys about waiting are taken, and mean nothing.
+    pub instant: bool,
 }
 
 impl Control {
     pub const fn new(timeout: u64) -> Self {
-        Self { confirm: false, wait: false, timeout, timeout_key: "timeout", poll_interval: 2.0 }
+        Self { confirm: false, wait: false, timeout, timeout_key: "timeout", poll_interval: 2.0, instant: false }
+    }
+    /// For requests that begin no task.
+    pub const fn instant() -> Self {
+        Self { instant: true, ..Self::new(600) }
     }
     pub const fn confirmed(self) -> Self {
         Self { confirm: true, ..self }
+    }
+    pub const fn waiting(self) -> Self {
+        Self { wait: true, ..self }
     }
     /// For tools whose `timeout` is a parameter of Proxmox's.
     pub const fn wait_timeout(self) -> Self {
@@ -83,6 +118,10 @@ pub struct Entry {
     pub effect: Effect,
     pub api: &'static [&'static str],
     pub control: Option<Control>,
+    /// A question and the arguments that answer it.
+    pub example: (&'static str, &'static str),
+    /// Takes `cluster: "all"`.
+    pub many: bool,
     input: fn() -> Map<String, Value>,
     output: fn() -> Map<String, Value>,
     pub(crate) run: Run,
@@ -91,6 +130,8 @@ pub struct Entry {
 impl Entry {
     pub const fn query<T: Query>() -> Self {
         Self {
+            example: T::EXAMPLE,
+            many: false,
             name: T::NAME,
             title: T::TITLE,
             effect: Effect::Read,
@@ -101,8 +142,14 @@ impl Entry {
             run: |cx, args| Box::pin(call::query::<T>(cx, args)),
         }
     }
+    /// A query whose rows can be those of all clusters at once.
+    pub const fn list<T: Query>() -> Self {
+        Self { many: true, ..Self::query::<T>() }
+    }
     pub const fn action<T: Action>() -> Self {
         Self {
+            example: T::EXAMPLE,
+            many: false,
             name: T::NAME,
             title: T::TITLE,
             effect: T::EFFECT,
@@ -138,9 +185,54 @@ impl Entry {
         schema
     }
 
+    /// The input schema as it is listed for a model, which pays for every byte on every turn: without bounds (a value
+    /// outside them is answered with what was expected) and without what is the same for all tools and stands in the
+    /// server's instructions.
+    pub fn listed_schema(&self, clusters: &[&str]) -> Map<String, Value> {
+        let mut schema = self.input_schema(clusters);
+        if let (Some(control), Some(properties)) =
+            (&self.control, schema.get_mut("properties").and_then(Value::as_object_mut))
+        {
+            for key in call::control_properties(control).keys() {
+                if control.instant && !matches!(key.as_str(), "dry_run" | "confirm") {
+                    properties.remove(key);
+                } else if let Some(property) = properties.get_mut(key).and_then(Value::as_object_mut) {
+                    property.remove("description");
+                }
+            }
+        }
+        let mut schema = Value::Object(schema);
+        slim(&mut schema);
+        match schema {
+            Value::Object(schema) => schema,
+            _ => Map::new(),
+        }
+    }
+
     /// JSON Schema of `structuredContent`.
     pub fn output_schema(&self) -> Map<String, Value> {
         (self.output)()
+    }
+}
+
+/// Drops what a model can do without.
+fn slim(value: &mut Value) {
+    let Value::Object(map) = value else { return };
+    for key in
+        ["minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "additionalProperties"]
+    {
+        map.remove(key);
+    }
+    if map.get("default").is_some_and(|v| v == &Value::Bool(false) || v == "") {
+        map.remove("default");
+    }
+    for (key, value) in map {
+        match (key.as_str(), value) {
+            ("properties", Value::Object(fields)) => fields.values_mut().for_each(slim),
+            ("items", value) => slim(value),
+            ("anyOf" | "oneOf", Value::Array(choices)) => choices.iter_mut().for_each(slim),
+            _ => {}
+        }
     }
 }
 

@@ -36,17 +36,26 @@ fn descriptions_are_short_sentences() {
     }
 }
 
+/// What a model is given of the tools on every turn: name, description, input schema; four bytes are about a token.
 #[test]
-fn the_whole_list_costs_a_model_few_tokens() {
-    let size: usize = tools::all()
-        .map(|tool| {
-            let schema = Value::Object(tool.input_schema(&[])).to_string();
-            tool.name.len() + tool.description().len() + schema.len()
-        })
-        .sum();
-    let each = size / tools::all().count();
-    println!("{} tools, {size} bytes, {each} each", tools::all().count());
-    assert!(each <= 900, "{each} bytes a tool");
+fn the_catalogue_costs_a_model_few_tokens() {
+    let core = reference();
+    let (mut of_core, mut of_all, mut sizes) = (0, 0, Vec::new());
+    for tool in tools::all() {
+        let schema = Value::Object(tool.listed_schema(&[])).to_string();
+        let size = tool.name.len() + tool.description().len() + schema.len();
+        of_all += size;
+        if core.as_ref().is_some_and(|core| core.contains_key(tool.name)) {
+            of_core += size;
+        }
+        sizes.push((size, tool.name));
+    }
+    sizes.sort_unstable();
+    let largest: Vec<String> = sizes.iter().rev().take(8).map(|(size, name)| format!("{name} {size}")).collect();
+    println!("the reference's core: {} tokens; all {} tools: {} tokens", of_core / 4, sizes.len(), of_all / 4);
+    println!("largest, in bytes: {}", largest.join(", "));
+    assert!(of_core / 4 <= 9_000, "the core costs {} tokens", of_core / 4);
+    assert!(of_all / 4 <= 16_000, "everything costs {} tokens", of_all / 4);
 }
 
 /// Every client must be able to read the schemas: closed objects, one type each, no formats, no references.
@@ -103,16 +112,21 @@ fn what_a_tool_may_call_exists_in_proxmox() {
     }
 }
 
+/// The reference's core: tool → its arguments with defaults, and whether it demands `confirm`.
+fn reference() -> Option<BTreeMap<String, (String, bool)>> {
+    let text = shared("reference/bsahane-tools.md")?;
+    let core = text.split("## The core").nth(1)?.split("\nNames and arguments").next()?;
+    let row = |row: &str| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        (cells[1].trim_matches('`').to_owned(), (cells[2].to_owned(), cells[3] == "yes"))
+    };
+    Some(core.lines().filter(|l| l.starts_with("| `")).map(row).collect())
+}
+
 /// Names, arguments and defaults of the reference, read from its table.
 #[test]
 fn the_reference_s_tools_keep_their_arguments_and_defaults() {
-    let Some(text) = shared("reference/bsahane-tools.md") else { return };
-    let core = text.split("## The core").nth(1).unwrap().split("\nNames and arguments").next().unwrap();
-    let mut wanted: BTreeMap<&str, (&str, bool)> = BTreeMap::new();
-    for row in core.lines().filter(|l| l.starts_with("| `")) {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        wanted.insert(cells[1].trim_matches('`'), (cells[2], cells[3] == "yes"));
-    }
+    let Some(wanted) = reference() else { return };
     let mut held = 0;
     for tool in tools::all() {
         let Some((arguments, confirm)) = wanted.get(tool.name) else { continue };

@@ -34,6 +34,7 @@ pub fn run(as_json: bool) -> Result<ExitCode> {
                 Effect::Read => "reads",
                 Effect::Write => "changes",
                 Effect::Destroy => "destroys",
+                Effect::Execute => "executes",
             };
             print(&format!("  {:<26} {mark:<9} {}", tool.name, tool.title));
         }

@@ -18,7 +18,18 @@ Generated from the source by `UPDATE_EXPECT=1 cargo test --test generated`; do n
 Guests are chosen by `vmid` or by exact `name`, plus `node` where a name is not unique. Tools that change something take
 `dry_run` (shows the exact requests and sends nothing) and, where they start a task, `wait`, `timeout` and
 `poll_interval`; without `wait` they answer with the task's UPID. Those marked *confirm* do nothing without
-`confirm: true`: they answer with the plan instead. With several clusters every tool also takes `cluster`.
+`confirm: true`: they answer with the plan instead. With several clusters every tool also takes `cluster`; those that list
+take `cluster: \"all\"`, and each row then says which cluster it is from.
+
+## Outcomes
+
+What changes something answers with `state` (`planned`: a dry run; `needs_confirmation`; `running`: the task goes on; `done`), a
+`summary`, `about` (VMID, node, name …), and where there is something to say: `requests` (what would be sent), `changes` (the
+difference in the configuration: key, old, new), `checked` and `problems` (what was looked at before, and why Proxmox would
+refuse), `warnings`, `result`, `upid`, `exitstatus`, `seconds`, `percent`, `next`. A failure is an error with Proxmox's own words
+and a hint.
+
+## All of them
 ";
 
 /// The whole document.
@@ -42,6 +53,7 @@ fn marks(tool: &Entry) -> String {
         Effect::Read => "reads",
         Effect::Write => "changes",
         Effect::Destroy => "**destroys**",
+        Effect::Execute => "**executes**",
     };
     if tool.control.is_some_and(|c| c.confirm) { format!("{effect}, *confirm*") } else { effect.to_owned() }
 }
@@ -65,8 +77,32 @@ fn section(out: &mut String, tool: &Entry) {
         let what = property["description"].as_str().unwrap_or_default().replace('\n', " ");
         let _ = writeln!(out, "| `{name}` | {} | {default} | {what} |", kind(property));
     }
+    let (question, arguments) = tool.example;
+    let arguments = if arguments == "{}" { String::new() } else { format!(" `{arguments}`") };
+    let _ = writeln!(out, "\n“{question}” → `{}`{arguments}\n\nAnswers {}", tool.name, shape(tool));
     let calls: Vec<String> = tool.api.iter().map(|api| format!("`{api}`")).collect();
     let _ = writeln!(out, "\nProxmox API: {}", calls.join(", "));
+}
+
+/// The fields of the answer; those of the rows in braces.
+fn shape(tool: &Entry) -> String {
+    if tool.control.is_some() {
+        return "with the [outcome](#outcomes).".to_owned();
+    }
+    fn fields(schema: &Value, depth: usize) -> String {
+        let none = Map::new();
+        let properties = schema["properties"].as_object().unwrap_or(&none);
+        let field = |(name, property): (&String, &Value)| {
+            let rows = if property["items"].is_object() { &property["items"] } else { property };
+            let list = if property["items"].is_object() { "[]" } else { "" };
+            match rows["properties"].as_object() {
+                Some(_) if depth < 2 => format!("{name}{list} {{{}}}", fields(rows, depth + 1)),
+                _ => format!("{name}{list}"),
+            }
+        };
+        properties.iter().map(field).collect::<Vec<_>>().join(", ")
+    }
+    format!("`{}`", fields(&Value::Object(tool.output_schema()), 0))
 }
 
 fn kind(property: &Value) -> String {

@@ -61,14 +61,14 @@ pub async fn serve_stdio(app: Arc<App>) -> Result<()> {
     Ok(())
 }
 
-fn describe(entry: &Entry, schema: &JsonObject) -> Tool {
-    let mut tool = Tool::new(entry.name, entry.description(), Arc::new(schema.clone()));
+fn describe(entry: &Entry, schema: JsonObject) -> Tool {
+    let mut tool = Tool::new(entry.name, entry.description(), Arc::new(schema));
     tool.title = Some(entry.title.to_owned());
     tool.output_schema = Some(Arc::new(entry.output_schema()));
     tool.annotations = Some(
         ToolAnnotations::with_title(entry.title)
             .read_only(entry.effect == Effect::Read)
-            .destructive(entry.effect == Effect::Destroy)
+            .destructive(entry.effect >= Effect::Destroy)
             .idempotent(entry.effect == Effect::Read)
             .open_world(false),
     );

@@ -8,10 +8,12 @@ pub mod error;
 #[cfg(test)]
 mod fake;
 mod guest;
+mod guest_config;
 mod https;
 mod lookup;
 mod perl;
 mod pick;
+mod property_string;
 mod reader;
 mod request;
 mod resources;
@@ -25,9 +27,11 @@ mod waiter;
 
 pub use client::{Client, Defaults, Listing};
 pub use guest::{Guest, GuestKind, GuestRef, Want};
+pub use guest_config::{Edit, GuestConfig};
 pub use lookup::Tail;
 pub use perl::{Perl, from_slice};
-pub use pick::Vmids;
+pub use pick::{StorageHere, Vmids};
+pub use property_string::PropertyString;
 pub use reader::Reader;
 pub use request::{Param, Request, encode};
 pub use resources::{Live, Resource, ResourceCache, Resources};

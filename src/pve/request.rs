@@ -54,6 +54,12 @@ impl Param {
     }
 }
 
+impl std::fmt::Debug for Param {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.shown())
+    }
+}
+
 impl Request {
     pub fn new(method: Method, path: impl Into<String>) -> Self {
         Self { method, path: path.into(), params: Vec::new() }

@@ -8,12 +8,21 @@ use crate::{
     progress::Progress,
 };
 
-/// What any tool may read besides its own list: finding guests, and watching tasks.
+/// What any tool may read besides its own list: finding guests, choosing what a call left out, checking a plan before it is
+/// shown, and watching tasks.
 const COMMON: &[&str] = &[
+    "GET /access/permissions",
+    "GET /cluster/ha/resources",
     "GET /cluster/nextid",
+    "GET /cluster/replication",
     "GET /cluster/resources",
     "GET /nodes",
+    "GET /nodes/{node}/network",
+    "GET /nodes/{node}/storage",
+    "GET /nodes/{node}/storage/{storage}/content",
     "GET /nodes/{node}/{type}",
+    "GET /nodes/{node}/{type}/{vmid}/config",
+    "GET /nodes/{node}/{type}/{vmid}/snapshot",
     "GET /nodes/{node}/{type}/{vmid}/status/current",
     "GET /nodes/{node}/tasks",
     "GET /nodes/{node}/tasks/{upid}/log",

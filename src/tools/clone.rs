@@ -35,6 +35,10 @@ impl Tool for CloneVm {
     const NAME: &str = "proxmox-clone-vm";
     const TITLE: &str = "Clone a VM";
     const API: &[&str] = &["GET /cluster/nextid", "POST /nodes/{node}/qemu/{vmid}/clone"];
+    const EXAMPLE: (&str, &str) = (
+        "Clone the Debian template to web-03",
+        r#"{"source_vmid": 9000, "name": "web-03", "confirm": true, "wait": true}"#,
+    );
 }
 
 impl Action for CloneVm {

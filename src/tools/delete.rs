@@ -22,6 +22,8 @@ impl Tool for DeleteVm {
     const NAME: &str = "proxmox-delete-vm";
     const TITLE: &str = "Delete a VM";
     const API: &[&str] = &["GET /nodes/{node}/qemu/{vmid}/config", "DELETE /nodes/{node}/qemu/{vmid}"];
+    const EXAMPLE: (&str, &str) =
+        ("Delete the VM sandbox-vm", r#"{"name": "sandbox-vm", "confirm": true, "wait": true}"#);
 }
 
 /// The part of a VM's configuration that forbids deleting it.

@@ -82,12 +82,14 @@ impl Tool for ListVms {
     const NAME: &str = "proxmox-list-vms";
     const TITLE: &str = "List VMs";
     const API: &[&str] = &["GET /cluster/resources", "GET /nodes"];
+    const EXAMPLE: (&str, &str) = ("Which production VMs are running?", r#"{"status": "running", "tag": "prod"}"#);
 }
 
 impl Tool for ListLxc {
     const NAME: &str = "proxmox-list-lxc";
     const TITLE: &str = "List containers";
     const API: &[&str] = &["GET /cluster/resources", "GET /nodes"];
+    const EXAMPLE: (&str, &str) = ("List the containers on pve1", r#"{"node": "pve1"}"#);
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -236,12 +238,14 @@ impl Tool for VmInfo {
     const NAME: &str = "proxmox-vm-info";
     const TITLE: &str = "VM details";
     const API: &[&str] = &["GET /nodes/{node}/qemu/{vmid}/status/current", "GET /nodes/{node}/qemu/{vmid}/config"];
+    const EXAMPLE: (&str, &str) = ("Show me everything about web-01", r#"{"name": "web-01"}"#);
 }
 
 impl Tool for LxcInfo {
     const NAME: &str = "proxmox-lxc-info";
     const TITLE: &str = "Container details";
     const API: &[&str] = &["GET /nodes/{node}/lxc/{vmid}/status/current", "GET /nodes/{node}/lxc/{vmid}/config"];
+    const EXAMPLE: (&str, &str) = ("How is the pihole container configured?", r#"{"name": "pihole"}"#);
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -15,6 +15,7 @@ impl Tool for ListBridges {
     const NAME: &str = "proxmox-list-bridges";
     const TITLE: &str = "List bridges";
     const API: &[&str] = &["GET /nodes", "GET /nodes/{node}/network"];
+    const EXAMPLE: (&str, &str) = ("Which bridges can a NIC be put on?", r#"{"node": "pve1"}"#);
 }
 
 /// A row of `GET /nodes/{node}/network`.

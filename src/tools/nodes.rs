@@ -15,6 +15,7 @@ impl Tool for ListNodes {
     const NAME: &str = "proxmox-list-nodes";
     const TITLE: &str = "List nodes";
     const API: &[&str] = &["GET /nodes"];
+    const EXAMPLE: (&str, &str) = ("Which nodes are there, and how loaded are they?", r#"{}"#);
 }
 
 /// A row of `GET /nodes`; a token without Sys.Audit sees names and states only.
@@ -94,6 +95,7 @@ impl Tool for NodeStatus {
     const NAME: &str = "proxmox-node-status";
     const TITLE: &str = "Node status";
     const API: &[&str] = &["GET /nodes", "GET /nodes/{node}/status"];
+    const EXAMPLE: (&str, &str) = ("How is pve1 doing?", r#"{"node": "pve1"}"#);
 }
 
 /// `GET /nodes/{node}/status`. Sizes in bytes, load as text.

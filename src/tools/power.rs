@@ -29,6 +29,7 @@ impl Tool for StartVm {
     const NAME: &str = "proxmox-start-vm";
     const TITLE: &str = "Start a VM";
     const API: &[&str] = &["POST /nodes/{node}/qemu/{vmid}/status/start"];
+    const EXAMPLE: (&str, &str) = ("Start win11-test", r#"{"name": "win11-test", "wait": true}"#);
 }
 
 impl Action for StartVm {
@@ -59,6 +60,7 @@ impl Tool for ShutdownVm {
     const NAME: &str = "proxmox-shutdown-vm";
     const TITLE: &str = "Shut down a VM";
     const API: &[&str] = &["POST /nodes/{node}/qemu/{vmid}/status/shutdown"];
+    const EXAMPLE: (&str, &str) = ("Shut mail down cleanly", r#"{"name": "mail", "wait": true}"#);
 }
 
 impl Action for ShutdownVm {
@@ -89,6 +91,7 @@ impl Tool for StopVm {
     const NAME: &str = "proxmox-stop-vm";
     const TITLE: &str = "Power off a VM";
     const API: &[&str] = &["POST /nodes/{node}/qemu/{vmid}/status/stop"];
+    const EXAMPLE: (&str, &str) = ("Switch grafana off now", r#"{"name": "grafana", "wait": true}"#);
 }
 
 impl Action for StopVm {
@@ -113,6 +116,7 @@ impl Tool for RebootVm {
     const NAME: &str = "proxmox-reboot-vm";
     const TITLE: &str = "Reboot a VM";
     const API: &[&str] = &["POST /nodes/{node}/qemu/{vmid}/status/reboot"];
+    const EXAMPLE: (&str, &str) = ("Reboot web-02", r#"{"name": "web-02"}"#);
 }
 
 impl Action for RebootVm {

@@ -15,6 +15,7 @@ impl Tool for ListStorage {
     const NAME: &str = "proxmox-list-storage";
     const TITLE: &str = "List storages";
     const API: &[&str] = &["GET /cluster/resources"];
+    const EXAMPLE: (&str, &str) = ("How full are our storages?", r#"{}"#);
 }
 
 /// A row of `GET /cluster/resources?type=storage`: one for each storage on each node.
@@ -134,6 +135,7 @@ impl Tool for StorageContent {
     const NAME: &str = "proxmox-storage-content";
     const TITLE: &str = "List a storage's content";
     const API: &[&str] = &["GET /cluster/resources", "GET /nodes/{node}/storage/{storage}/content"];
+    const EXAMPLE: (&str, &str) = ("Which backups are on the NAS?", r#"{"storage": "nas", "content": "backup"}"#);
 }
 
 /// A row of `GET /nodes/{node}/storage/{storage}/content`.

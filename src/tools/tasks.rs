@@ -40,6 +40,7 @@ impl Tool for ListTasks {
     const NAME: &str = "proxmox-list-tasks";
     const TITLE: &str = "List tasks";
     const API: &[&str] = &["GET /cluster/tasks", "GET /nodes/{node}/tasks"];
+    const EXAMPLE: (&str, &str) = ("What happened on pve1 lately?", r#"{"node": "pve1", "limit": 5}"#);
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -149,6 +150,7 @@ impl Tool for TaskStatus {
     const NAME: &str = "proxmox-task-status";
     const TITLE: &str = "Task status";
     const API: &[&str] = &["GET /nodes/{node}/tasks/{upid}/status", "GET /nodes/{node}/tasks/{upid}/log"];
+    const EXAMPLE: (&str, &str) = ("Is that task done?", r#"{"upid": "UPID:…"}"#);
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -224,6 +226,7 @@ impl Tool for WaitTask {
     const NAME: &str = "proxmox-wait-task";
     const TITLE: &str = "Wait for a task";
     const API: &[&str] = &["GET /nodes/{node}/tasks/{upid}/status", "GET /nodes/{node}/tasks/{upid}/log"];
+    const EXAMPLE: (&str, &str) = ("Tell me when that task is done", r#"{"upid": "UPID:…", "timeout": 60}"#);
 }
 
 #[derive(Serialize, JsonSchema)]

@@ -1,0 +1,128 @@
+//! A guest's configuration as it was read, and changes to it as a plan: with the digest it was made from, and the
+//! difference to show.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::{Guest, GuestKind, Param, Reader, Request};
+use crate::{error::Result, plan::Plan};
+
+/// `GET …/config`: pending changes appear as if applied.
+#[derive(Debug, Clone)]
+pub struct GuestConfig {
+    pub digest: Option<String>,
+    values: Map<String, Value>,
+}
+
+impl GuestConfig {
+    /// A value in Proxmox's notation, numbers as text.
+    pub fn get(&self, key: &str) -> Option<Cow<'_, str>> {
+        match self.values.get(key)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.as_str().into()),
+            Value::Bool(flag) => Some(if *flag { "1" } else { "0" }.into()),
+            other => Some(other.to_string().into()),
+        }
+    }
+
+    pub fn flag(&self, key: &str) -> bool {
+        self.get(key).is_some_and(|value| value == "1")
+    }
+
+    pub fn lock(&self) -> Option<Cow<'_, str>> {
+        self.get("lock")
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        self.values.keys().filter_map(|key| Some((key.as_str(), self.get(key)?)))
+    }
+
+    /// The first number for which `{stem}{n}` is not used.
+    pub fn free(&self, stem: &str, limit: u32) -> Option<u32> {
+        (0..limit).find(|n| !self.values.contains_key(&format!("{stem}{n}")))
+    }
+}
+
+impl Reader<'_> {
+    /// The guest's configuration with its digest.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn config(&self, guest: &Guest) -> Result<GuestConfig> {
+        let mut values: Map<String, Value> = self.get(guest.path("config")).await?;
+        let digest = values.remove("digest").and_then(|d| d.as_str().map(str::to_owned));
+        Ok(GuestConfig { digest, values })
+    }
+}
+
+/// Changes to a guest's configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Edit {
+    set: Vec<(String, Param)>,
+    delete: Vec<String>,
+    revert: Vec<String>,
+    task: bool,
+}
+
+impl Edit {
+    pub fn set(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+        self.set.push((key.into(), Param::Plain(value.to_string())));
+        self
+    }
+    pub fn secret(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.set.push((key.into(), Param::Secret(value.into())));
+        self
+    }
+    pub fn delete(mut self, key: impl Into<String>) -> Self {
+        self.delete.push(key.into());
+        self
+    }
+    /// Takes back a pending change.
+    pub fn revert(mut self, key: impl Into<String>) -> Self {
+        self.revert.push(key.into());
+        self
+    }
+    /// As a task (VMs only): for what may take longer than an answer may, such as allocating or freeing disks.
+    pub fn as_task(mut self) -> Self {
+        self.task = true;
+        self
+    }
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.delete.is_empty() && self.revert.is_empty()
+    }
+
+    /// Adds the request and the difference to a plan. What is set to what it was already is left out of the difference, and
+    /// sent all the same.
+    pub fn step(self, plan: Plan, guest: &Guest, config: &GuestConfig) -> Plan {
+        let mut plan = plan;
+        for (key, new) in &self.set {
+            let old = config.get(key);
+            if old.as_deref() != Some(new.shown()) {
+                plan = plan.change(key, old, Some(new.shown()));
+            }
+        }
+        for key in &self.delete {
+            plan = plan.change(key, config.get(key), None::<&str>);
+        }
+        let mut request = match guest.kind {
+            GuestKind::Qemu if self.task => Request::post(guest.path("config")),
+            _ => Request::put(guest.path("config")),
+        };
+        request.params.extend(self.set.into_iter().map(|(key, value)| (key.into(), value)));
+        let list = |keys: Vec<String>| (!keys.is_empty()).then(|| keys.join(","));
+        let request = request
+            .maybe("delete", list(self.delete))
+            .maybe("revert", list(self.revert))
+            .maybe("digest", config.digest.as_deref());
+        let problem = || {
+            let lock = config.lock().unwrap_or_default();
+            format!("{guest} is locked ({lock}): Proxmox changes nothing of it until that is over")
+        };
+        plan.check(config.lock().is_none(), || format!("{guest} is not locked"), problem).step(request)
+    }
+}

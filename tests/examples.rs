@@ -1,0 +1,46 @@
+//! Every tool's documented example, run for what it does and, where it changes something, as a dry run that leaves the
+//! cluster as it was. Each in a cluster of its own.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use proxmox_mcp::tool::Entry;
+use serde_json::{Value, json};
+
+/// The arguments of a tool's example; `UPID:…` stands for the newest task of the cluster.
+async fn arguments(test: &support::Test, entry: &Entry) -> Value {
+    let mut arguments: Value =
+        serde_json::from_str(entry.example.1).unwrap_or_else(|e| panic!("{}: its example is no JSON: {e}", entry.name));
+    if arguments["upid"] == "UPID:…" {
+        let tasks = test.call("proxmox-list-tasks", json!({"limit": 1})).await;
+        arguments["upid"] = tasks["tasks"][0]["upid"].clone();
+    }
+    arguments
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_example_runs() {
+    for entry in proxmox_mcp::tools::all() {
+        assert!(entry.example.0.len() > 9, "{}: no question", entry.name);
+        let test = support::start(support::options()).await;
+        let arguments = arguments(&test, entry).await;
+        let result = test.call(entry.name, arguments).await;
+        if entry.control.is_some() {
+            assert!(matches!(result["state"].as_str(), Some("done" | "running")), "{}: {result}", entry.name);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_example_as_a_dry_run_sends_nothing_that_changes() {
+    for entry in proxmox_mcp::tools::all().filter(|entry| entry.control.is_some()) {
+        let test = support::start(support::options()).await;
+        let mut arguments = arguments(&test, entry).await;
+        arguments["dry_run"] = json!(true);
+        arguments.as_object_mut().unwrap().remove("confirm");
+        let result = test.call(entry.name, arguments).await;
+        assert_eq!(result["state"], "planned", "{}: {result}", entry.name);
+        assert!(result["requests"].as_array().is_some_and(|r| !r.is_empty()), "{}: {result}", entry.name);
+        assert_eq!(test.sent.writes(), Vec::<String>::new(), "{}", entry.name);
+    }
+}
