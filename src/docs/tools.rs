@@ -40,7 +40,7 @@ pub fn tools_md() -> String {
         let _ = writeln!(out, "| [`{0}`](#{0}) | {1} | {2} |", tool.name, tool.title, marks(tool));
     }
     for (family, tools) in FAMILIES {
-        let _ = writeln!(out, "\n## {family}");
+        let _ = writeln!(out, "\n## {}", family.replace('_', " "));
         for tool in *tools {
             section(&mut out, tool);
         }

@@ -3,26 +3,84 @@
 
 use crate::tool::Entry;
 
+mod agent;
+mod ansible;
+mod api;
+mod backup_jobs;
+mod backups;
 mod clone;
+mod cloudinit;
+mod cluster;
+mod clusters;
+mod configure;
+mod create;
 mod delete;
+mod disks;
+mod firewall;
 mod guests;
+mod ha;
 mod list;
+mod media;
+mod metrics;
+mod migrate;
 mod network;
+mod nics;
+mod node_power;
+mod node_system;
 mod nodes;
+mod notes;
+mod os_templates;
+mod permissions;
+mod pools;
 mod power;
+mod replication;
+mod snapshots;
 mod storage;
+mod tags;
 mod tasks;
+mod template;
+mod upload;
+mod users;
 
 /// Family name → its tools, in the order in which documents show them.
 pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("nodes", nodes::TOOLS),
     ("guests", guests::TOOLS),
     ("power", power::TOOLS),
+    ("create", create::TOOLS),
     ("clone", clone::TOOLS),
+    ("configure", configure::TOOLS),
+    ("cloudinit", cloudinit::TOOLS),
+    ("nics", nics::TOOLS),
+    ("disks", disks::TOOLS),
+    ("media", media::TOOLS),
+    ("migrate", migrate::TOOLS),
+    ("template", template::TOOLS),
     ("delete", delete::TOOLS),
+    ("notes", notes::TOOLS),
+    ("tags", tags::TOOLS),
+    ("snapshots", snapshots::TOOLS),
+    ("backups", backups::TOOLS),
+    ("backup_jobs", backup_jobs::TOOLS),
+    ("replication", replication::TOOLS),
     ("storage", storage::TOOLS),
+    ("upload", upload::TOOLS),
+    ("os_templates", os_templates::TOOLS),
     ("network", network::TOOLS),
+    ("firewall", firewall::TOOLS),
+    ("agent", agent::TOOLS),
+    ("metrics", metrics::TOOLS),
+    ("ansible", ansible::TOOLS),
     ("tasks", tasks::TOOLS),
+    ("cluster", cluster::TOOLS),
+    ("ha", ha::TOOLS),
+    ("node_system", node_system::TOOLS),
+    ("node_power", node_power::TOOLS),
+    ("pools", pools::TOOLS),
+    ("users", users::TOOLS),
+    ("permissions", permissions::TOOLS),
+    ("api", api::TOOLS),
+    ("clusters", clusters::TOOLS),
 ];
 
 /// Every tool, in order.

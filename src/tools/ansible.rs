@@ -1,0 +1,5 @@
+//! Guests as Ansible hosts.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

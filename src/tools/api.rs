@@ -1,0 +1,5 @@
+//! Whatever has no tool of its own.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

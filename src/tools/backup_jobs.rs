@@ -1,0 +1,5 @@
+//! Scheduled backups.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

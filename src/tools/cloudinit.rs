@@ -1,0 +1,5 @@
+//! Cloud-init of VMs.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

@@ -1,0 +1,5 @@
+//! Several clusters at once.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

@@ -1,0 +1,5 @@
+//! Changing the configuration of VMs and containers.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

@@ -1,0 +1,5 @@
+//! Creating VMs and containers.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

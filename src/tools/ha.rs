@@ -1,0 +1,5 @@
+//! High availability.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

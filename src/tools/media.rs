@@ -1,0 +1,5 @@
+//! ISO images in the drives of VMs.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

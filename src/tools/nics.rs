@@ -1,0 +1,5 @@
+//! Network interfaces of VMs.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

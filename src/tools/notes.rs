@@ -1,0 +1,5 @@
+//! Notes of guests.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

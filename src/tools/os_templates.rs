@@ -1,0 +1,5 @@
+//! Appliance templates for containers.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

@@ -1,0 +1,5 @@
+//! Resource pools.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

@@ -1,0 +1,5 @@
+//! Replication jobs.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

@@ -1,0 +1,5 @@
+//! Snapshots of guests.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

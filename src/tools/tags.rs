@@ -1,0 +1,5 @@
+//! Tags of guests.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];

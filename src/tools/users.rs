@@ -1,0 +1,5 @@
+//! Users, groups, realms and API tokens.
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];
