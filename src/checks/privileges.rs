@@ -8,8 +8,8 @@ use http::Method;
 
 use super::Checked;
 use crate::pve::{
-    PropertyString, Reader, Request,
-    api::{Access, Api, Permission},
+    GuestKind, PropertyString, Reader, Request,
+    api::{Access, Api, Permission, option_privilege},
 };
 
 /// One demand: all of these privileges on a path, or any of them.
@@ -137,6 +137,21 @@ fn needs(api: &Api, request: &Request) -> Vec<Need> {
         (&Method::POST, "/nodes/{node}/vzdump") => {
             let guests = value("vmid").unwrap_or_default().split(',').filter(|v| !v.is_empty());
             all.extend(guests.map(|vmid| on(format!("/vms/{vmid}"), "VM.Backup")));
+            storages(&mut all);
+        }
+        (_, "/nodes/{node}/qemu/{vmid}/config" | "/nodes/{node}/lxc/{vmid}/config") => {
+            let kind = if endpoint.path.contains("/qemu/") { GuestKind::Qemu } else { GuestKind::Lxc };
+            let own = format!("/vms/{}", value("vmid").unwrap_or_default());
+            for (key, text) in request.params.iter().map(|(key, value)| (key.as_ref(), value.shown())) {
+                match key {
+                    "digest" | "background_delay" | "force" => {}
+                    "delete" | "revert" => {
+                        let keys = text.split([',', ';', ' ']).filter(|k| !k.is_empty());
+                        all.extend(keys.map(|key| on(own.clone(), option_privilege(kind, key, ""))));
+                    }
+                    key => all.push(on(own.clone(), option_privilege(kind, key, text))),
+                }
+            }
             storages(&mut all);
         }
         (_, path)
