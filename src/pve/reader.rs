@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Client, Listing, Request, Scope};
-use crate::error::{Error, Kind, Result};
+use crate::{
+    config::Endpoint,
+    error::{Error, Kind, Result},
+};
 
 /// GETs only, each checked against the tool's list, each ended by the call's cancellation.
 #[derive(Clone, Copy)]
@@ -29,6 +32,11 @@ impl<'a> Reader<'a> {
     /// The name of the cluster that is read.
     pub fn cluster(&self) -> &'a str {
         self.client.name()
+    }
+
+    /// The addresses of its members, in the order in which they are tried.
+    pub fn endpoints(&self) -> &'a [Endpoint] {
+        self.client.endpoints()
     }
 
     /// The `data` at a path.
