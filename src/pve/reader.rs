@@ -34,6 +34,11 @@ impl<'a> Reader<'a> {
         self.client.name()
     }
 
+    /// Who asks: `user@realm` or `user@realm!token`.
+    pub fn who(&self) -> String {
+        self.client.who()
+    }
+
     /// The addresses of its members, in the order in which they are tried.
     pub fn endpoints(&self) -> &'a [Endpoint] {
         self.client.endpoints()
