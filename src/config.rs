@@ -85,6 +85,9 @@ impl Default for Timeouts {
 /// The name of the only cluster, where `PROXMOX_CLUSTERS` gives none.
 pub const ONLY_CLUSTER: &str = "default";
 
+/// What a call says in place of a cluster's name when it means every one; no cluster is called so.
+pub const ALL_CLUSTERS: &str = "all";
+
 /// The settings as command-line arguments, valid for every command.
 pub fn clap_args() -> Vec<Arg> {
     SETTINGS

@@ -9,6 +9,7 @@ pub mod docs;
 pub mod doctor;
 pub mod embedded;
 pub mod error;
+mod everywhere;
 mod execute;
 pub mod mcp;
 pub mod plan;

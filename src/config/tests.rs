@@ -459,6 +459,7 @@ fn bad_input_gives_one_line_that_names_the_variable_and_what_was_expected() {
         ),
         (&[("PROXMOX_SANDBOX", "perhaps")], "PROXMOX_SANDBOX: expected true or false"),
         (&[("PROXMOX_CLUSTERS", "a,b c")], "PROXMOX_CLUSTERS: expected names of letters"),
+        (&[("PROXMOX_CLUSTERS", "a,all")], "PROXMOX_CLUSTERS: expected names other than all"),
         (&[("PROXMOX_CLUSTERS", "a,A")], "PROXMOX_CLUSTERS: expected names that differ"),
         (&[("PROXMOX_CLUSTERS", "a"), URL, TOKEN], "PROXMOX_CLUSTER_a_API_URL is not set: expected the address"),
         (&[("PROXMOX_ENV_FILE", "/missing"), URL, TOKEN], "PROXMOX_ENV_FILE: expected a readable file"),

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Client, Listing, Request, Scope};
-use crate::error::{Error, Kind, Result};
+use crate::{
+    config::Endpoint,
+    error::{Error, Kind, Result},
+};
 
 /// GETs only, each checked against the tool's list, each ended by the call's cancellation.
 #[derive(Clone, Copy)]
@@ -29,6 +32,16 @@ impl<'a> Reader<'a> {
     /// The name of the cluster that is read.
     pub fn cluster(&self) -> &'a str {
         self.client.name()
+    }
+
+    /// Who asks: `user@realm` or `user@realm!token`.
+    pub fn who(&self) -> String {
+        self.client.who()
+    }
+
+    /// The addresses of its members, in the order in which they are tried.
+    pub fn endpoints(&self) -> &'a [Endpoint] {
+        self.client.endpoints()
     }
 
     /// The `data` at a path.

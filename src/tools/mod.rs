@@ -23,6 +23,7 @@ mod list;
 mod media;
 mod metrics;
 mod migrate;
+mod names;
 mod network;
 mod nics;
 mod node_power;
