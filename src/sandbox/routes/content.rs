@@ -206,7 +206,9 @@ fn delete(call: &Call) -> Answered {
             return Err(format!("cannot remove protected volume '{name}' on '{}'", storage.id));
         }
         let name = volid.split_once(':').map_or("", |(_, name)| name);
-        let cloned = state.volumes.on(&storage, &node).any(|other| other.parent.as_deref() == Some(name));
+        let cloned = state.volumes.on(&storage, &node).any(|other| {
+            other.parent.as_deref().is_some_and(|parent| parent == volid || parent == name)
+        });
         if cloned {
             return Err(format!("base volume '{name}' is still in use by linked clones"));
         }
