@@ -31,9 +31,15 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
     /// Nobody listens at that address.
-    Refused { host: String, port: String },
+    Refused {
+        host: String,
+        port: String,
+    },
     /// There is no server of that name.
-    Unknown { host: String, port: String },
+    Unknown {
+        host: String,
+        port: String,
+    },
     NotFound,
 }
 

@@ -206,16 +206,18 @@ fn delete(call: &Call) -> Answered {
             return Err(format!("cannot remove protected volume '{name}' on '{}'", storage.id));
         }
         let name = volid.split_once(':').map_or("", |(_, name)| name);
-        let cloned = state.volumes.on(&storage, &node).any(|other| {
-            other.parent.as_deref().is_some_and(|parent| parent == volid || parent == name)
-        });
+        let cloned = state
+            .volumes
+            .on(&storage, &node)
+            .any(|other| other.parent.as_deref().is_some_and(|parent| parent == volid || parent == name));
         if cloned {
             return Err(format!("base volume '{name}' is still in use by linked clones"));
         }
         // A file can be deleted under a running guest; a logical volume that is open cannot.
-        let open = state.guests().values().any(|guest| {
-            guest.is_running() && guest.volumes().iter().any(|(_, used)| *used == volid)
-        });
+        let open = state
+            .guests()
+            .values()
+            .any(|guest| guest.is_running() && guest.volumes().iter().any(|(_, used)| *used == volid));
         if open && !storage.is_files() {
             let group = storage.config.get("vgname").unwrap_or("pve");
             return Err(format!("lvremove '{group}/{name}' error:   Logical volume {group}/{name} in use."));

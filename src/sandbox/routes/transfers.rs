@@ -182,9 +182,7 @@ async fn fetch(worker: &Worker, target: &Target, url: &str, checksum: Option<Str
         match &checksum {
             None => return Err(format!("refusing to override existing file '{path}'")),
             Some(sum) if web::fits(sum) => {
-                worker.log(
-                    "calculating checksum of existing file...OK, got correct file already, no need to download",
-                );
+                worker.log("calculating checksum of existing file...OK, got correct file already, no need to download");
                 return Ok(());
             }
             Some(sum) => {
