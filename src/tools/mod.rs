@@ -16,6 +16,7 @@ mod configure;
 mod create;
 mod delete;
 mod disks;
+mod files;
 mod firewall;
 mod guests;
 mod ha;
