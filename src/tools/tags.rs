@@ -29,14 +29,14 @@ struct TagsRemove {
 impl Tool for TagsAdd {
     const NAME: &str = "proxmox-tags-add";
     const TITLE: &str = "Add tags";
-    const API: &[&str] = &["PUT /nodes/{node}/{type}/{vmid}/config"];
+    const API: &[&str] = &["GET /cluster/options", "PUT /nodes/{node}/{type}/{vmid}/config"];
     const EXAMPLE: (&str, &str) = ("Tag web-01 as critical", r#"{"name": "web-01", "tags": ["critical"]}"#);
 }
 
 impl Tool for TagsRemove {
     const NAME: &str = "proxmox-tags-remove";
     const TITLE: &str = "Remove tags";
-    const API: &[&str] = &["PUT /nodes/{node}/{type}/{vmid}/config"];
+    const API: &[&str] = &["GET /cluster/options", "PUT /nodes/{node}/{type}/{vmid}/config"];
     const EXAMPLE: (&str, &str) = ("devbox is no dev machine any more", r#"{"name": "devbox", "tags": ["dev"]}"#);
 }
 
@@ -61,36 +61,54 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| matches!(c, ',' | ';') || c.is_whitespace()).filter(|tag| !tag.is_empty())
 }
 
+/// Whether upper and lower case make two tags: Proxmox keeps all in lower case, unless the data center's tag style says
+/// otherwise. Asked only where it matters.
+async fn case_sensitive(pve: &Reader<'_>, tags: &[String]) -> bool {
+    #[derive(Deserialize)]
+    struct Options {
+        #[serde(rename = "tag-style")]
+        tag_style: Option<TagStyle>,
+    }
+    #[derive(Deserialize)]
+    struct TagStyle {
+        #[serde(default, rename = "case-sensitive")]
+        case_sensitive: bool,
+    }
+    if !tags.iter().any(|tag| tag.contains(char::is_uppercase)) {
+        return false;
+    }
+    let options = pve.get::<Options>("/cluster/options").await;
+    options.is_ok_and(|options| options.tag_style.is_some_and(|style| style.case_sensitive))
+}
+
 async fn change(pve: &Reader<'_>, guest: &GuestRef, verb: &str, tags: &[String], add: bool) -> Result<Plan> {
     let guest = pve.guest(guest, Want::Any).await?;
-    let asked: BTreeSet<&str> = tags.iter().flat_map(|tags| split(tags)).collect();
+    let keep_case = case_sensitive(pve, tags).await;
+    let cased = |tag: &str| if keep_case { tag.to_owned() } else { tag.to_lowercase() };
+    let asked: BTreeSet<String> = tags.iter().flat_map(|tags| split(tags)).map(cased).collect();
     if asked.is_empty() {
         return Err(Error::bad_argument("tags: expected at least one tag"));
     }
     let config = pve.config(&guest).await?;
     let options = Options::of(&guest, &config)?;
     for tag in &asked {
-        options.check([("tags", *tag)]).map_err(|_| {
+        options.check([("tags", tag.as_str())]).map_err(|_| {
             Error::bad_argument(format!("tags: '{tag}' is no tag"))
                 .hint("letters, digits, _ - + and . are allowed; the first one is a letter, a digit or _")
         })?;
     }
     let old = config.get("tags").unwrap_or_default();
     let old: BTreeSet<&str> = split(&old).collect();
-    // Proxmox keeps them in lower case, unless the data center's tag style says otherwise.
-    let has = |tag: &&&str| old.iter().any(|known| known.eq_ignore_ascii_case(tag));
-    let hit: Vec<&str> = asked.iter().filter(|tag| has(tag) != add).copied().collect();
+    let hit: Vec<&String> = asked.iter().filter(|tag| old.contains(tag.as_str()) != add).collect();
     let plan = Plan::on(&guest, verb);
     if hit.is_empty() {
         let all = asked.into_iter().collect::<Vec<_>>().join(", ");
         let words = if add { "has already" } else { "has none of" };
         return Ok(plan.warn_if(true, || format!("nothing to do: {guest} {words} {all}")));
     }
-    let new: BTreeSet<String> = if add {
-        old.iter().map(|tag| (*tag).to_owned()).chain(hit.iter().map(|tag| tag.to_lowercase())).collect()
-    } else {
-        let stays = |tag: &&&str| !hit.iter().any(|gone| gone.eq_ignore_ascii_case(tag));
-        old.iter().filter(stays).map(|tag| (*tag).to_owned()).collect()
+    let new: BTreeSet<&str> = match add {
+        true => old.iter().copied().chain(hit.into_iter().map(String::as_str)).collect(),
+        false => old.iter().copied().filter(|tag| !asked.contains(*tag)).collect(),
     };
     let new = new.into_iter().collect::<Vec<_>>().join(";");
     let edit = if new.is_empty() { Edit::default().delete("tags") } else { Edit::default().set("tags", &new) };
