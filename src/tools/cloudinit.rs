@@ -15,17 +15,17 @@ use crate::{
 
 pub const TOOLS: &[Entry] = &[Entry::action::<CloudInitSet>(), Entry::action::<advanced::ConfigureCloudInitAdvanced>()];
 
-/// Set a VM's cloud-init options, and renew the drive if it runs. Empty text unsets an option.
+/// Set a VM's cloud-init options; empty text unsets. If it runs, its drive is renewed.
 #[derive(Deserialize, JsonSchema)]
 struct CloudInitSet {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Like ip=10.0.0.5/24,gw=10.0.0.1 or ip=dhcp,ip6=auto.
+    /// ip=10.0.0.5/24,gw=10.0.0.1 or ip=dhcp
     ipconfig0: Option<String>,
-    /// Of further NICs, by number: {"1": "ip=dhcp"}.
+    /// Further NICs: {"1": "ip=dhcp"}
     #[serde(default)]
     ipconfig: BTreeMap<String, String>,
-    /// Public keys; they replace those it has.
+    /// Replace those it has.
     sshkeys: Option<Vec<String>>,
     ciuser: Option<String>,
     cipassword: Option<String>,

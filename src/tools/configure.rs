@@ -33,12 +33,11 @@ struct ConfigureLxc {
 
 #[derive(Deserialize, JsonSchema)]
 struct Changes {
-    /// Like {"memory": 4096, "net0": {"bridge": "vmbr1"}}: an object changes the keys it names, null removes.
+    /// {"memory": 4096, "net0": {"tag": 20}}: objects change only their keys, null unsets.
     params: Option<Map<String, Value>>,
-    /// Options to unset; disks become unused.
     #[serde(default)]
     delete: Vec<String>,
-    /// Pending changes to drop.
+    /// Pending changes to undo.
     #[serde(default)]
     revert: Vec<String>,
 }

@@ -29,7 +29,6 @@ struct VmNicAdd {
     #[schemars(range(min = 1, max = 4094))]
     vlan: Option<u16>,
     mac: Option<String>,
-    /// Obey the guest's firewall.
     firewall: Option<bool>,
     /// MB/s.
     #[schemars(range(min = 0))]
@@ -105,9 +104,9 @@ struct LxcNicAdd {
     #[serde(flatten)]
     guest: GuestRef,
     bridge: Option<String>,
-    /// In the container; default the next free ethN.
+    /// Default the next ethN.
     interface: Option<String>,
-    /// CIDR, dhcp or manual.
+    /// CIDR or dhcp.
     ip: Option<String>,
     gw: Option<String>,
     ip6: Option<String>,

@@ -38,7 +38,7 @@ struct Read {
     /// plain strips markup.
     #[serde(default)]
     format: Format,
-    /// Mask passwords, tokens and keys.
+    /// Mask them.
     #[serde(default = "yes")]
     parse_secrets: bool,
 }
@@ -56,14 +56,13 @@ struct Update {
     #[serde(flatten)]
     guest: GuestRef,
     content: String,
-    /// plain keeps line breaks and escapes markup.
+    /// plain escapes markup.
     #[serde(default)]
     format: Format,
     #[serde(default)]
     mode: Mode,
     #[serde(default = "yes")]
     validate: bool,
-    /// Return the old notes.
     #[serde(default = "yes")]
     backup: bool,
 }
@@ -72,7 +71,6 @@ struct Update {
 struct Remove {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Return the old notes.
     #[serde(default = "yes")]
     backup: bool,
 }
@@ -87,12 +85,12 @@ struct VmRead(Read);
 #[serde(transparent)]
 struct LxcRead(Read);
 
-/// Write the notes of a VM, or append to them. Markdown or HTML.
+/// Write a VM's notes or append to them; by default the old ones are returned.
 #[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
 struct VmUpdate(Update);
 
-/// Write the notes of a container, or append to them. Markdown or HTML.
+/// Write a container's notes or append to them; by default the old ones are returned.
 #[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
 struct LxcUpdate(Update);

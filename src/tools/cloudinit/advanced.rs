@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{pve::SshKeys, tool::*};
 
-/// Cloud-init with users, packages, commands, files. What Proxmox has no option for needs a snippet: without one, its YAML is returned to store.
+/// Cloud-init users, packages, commands, files. What Proxmox has no option for goes by a snippet file: its YAML is returned to be stored first.
 #[derive(Deserialize, JsonSchema)]
 pub struct ConfigureCloudInitAdvanced {
     #[serde(flatten)]
@@ -22,13 +22,13 @@ pub struct ConfigureCloudInitAdvanced {
     packages: Vec<String>,
     #[serde(default)]
     commands: Vec<String>,
-    /// {ip, gw, ip6, gw6, ipconfig1, nameserver, searchdomain}
+    /// {ip, gw, ipconfig1, nameserver, searchdomain}
     #[serde(default)]
     network_config: Map<String, Value>,
     /// [{path, content, permissions, owner}]
     #[serde(default)]
     files: Vec<Value>,
-    /// Where the YAML is stored: local:snippets/web.yaml
+    /// local:snippets/web.yaml
     user_snippet: Option<String>,
 }
 

@@ -4,9 +4,9 @@ use std::sync::OnceLock;
 
 use regex::Regex;
 
-use crate::tool::{Deserialize, JsonSchema};
+use crate::tool::{Deserialize, JsonSchema, Serialize};
 
-#[derive(Deserialize, JsonSchema, Clone, Copy, Default, PartialEq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Default, PartialEq)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     #[default]

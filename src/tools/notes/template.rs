@@ -11,7 +11,7 @@ pub struct NotesTemplate {
     template_type: String,
     #[serde(default = "html")]
     format: Format,
-    /// Row → value, e.g. {"name": "web-01", "owner": "ops"}; other names become further rows.
+    /// {"name": "web-01", "owner": "ops"}; other names add rows.
     #[serde(default)]
     variables: BTreeMap<String, String>,
 }
