@@ -250,7 +250,10 @@ fn slim(value: &mut Value) {
     {
         map.remove(key);
     }
-    if map.get("default").is_some_and(|v| v == &Value::Bool(false) || v == "") {
+    let empty = |v: &Value| {
+        *v == Value::Bool(false) || v == "" || *v == Value::Array(vec![]) || *v == Value::Object(Map::new())
+    };
+    if map.get("default").is_some_and(empty) {
         map.remove("default");
     }
     for (key, value) in map {

@@ -119,13 +119,22 @@ impl Request {
         self
     }
 
-    /// What this request does by itself: a DELETE is destructive, whoever built it.
+    /// What this request does by itself: a DELETE is destructive, whoever built it, and so is what frees volumes.
     pub fn effect(&self) -> Effect {
         match self.method {
             Method::GET => Effect::Read,
             Method::DELETE => Effect::Destroy,
+            _ if self.frees_volumes() => Effect::Destroy,
             _ => Effect::Write,
         }
+    }
+
+    /// Unused disks lose their volumes when they are taken out of a configuration, others with `force`.
+    fn frees_volumes(&self) -> bool {
+        let gone = self.params.iter().filter(|(key, _)| matches!(key.as_ref(), "delete" | "idlist"));
+        let mut gone = gone.flat_map(|(_, keys)| keys.sent().split(',')).peekable();
+        let force = self.params.iter().any(|(key, value)| key == "force" && value.sent() == "1");
+        (force && gone.peek().is_some()) || gone.any(|key| key.starts_with("unused"))
     }
 
     /// The parameters as shown in a plan: secrets masked, a repeated key as an array.

@@ -6,6 +6,7 @@ use crate::tool::Entry;
 mod agent;
 mod ansible;
 mod api;
+mod applied;
 mod backup_jobs;
 mod backups;
 mod clone;
