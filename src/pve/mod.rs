@@ -18,6 +18,7 @@ mod reader;
 mod request;
 mod resources;
 mod scope;
+pub mod ssh_keys;
 mod task;
 pub mod task_log;
 mod tls;
