@@ -223,7 +223,7 @@ fn slim(value: &mut Value) {
     {
         map.remove(key);
     }
-    if map.get("default").is_some_and(|v| v == &Value::Bool(false) || v == "") {
+    if map.get("default").is_some_and(|v| v == &Value::Bool(false) || v == "" || v == &Value::Array(Vec::new())) {
         map.remove("default");
     }
     for (key, value) in map {

@@ -91,10 +91,6 @@ async fn delete(pve: &Reader<'_>, guest: &Guest, purge: bool, force: bool) -> Re
             || format!("{guest} is running: Proxmox deletes only what is stopped"),
         )
         .warn_if(!goes.is_empty(), || format!("lost with it: {}", goes.join(", ")))
-        .warn_if(guest.is_ha_managed() && purge, || format!("{guest} is managed by HA, and taken out of it"))
-        .warn_if(guest.is_ha_managed() && !purge, || {
-            format!("{guest} is managed by HA: Proxmox deletes it only with purge: true, or once it is taken out of HA")
-        })
         .warn_if(guest.template, || format!("{guest} is a template: not deleted while linked clones of it exist")))
 }
 

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde_json::{Map, Value};
+
 use super::Parameters;
 use crate::{pve::ssh_keys, tool::*};
 
@@ -15,7 +17,7 @@ pub(super) struct CreateLxc {
     vmid: u32,
     #[serde(default)]
     hostname: String,
-    /// Volume id or (part of a) file name.
+    /// Volume id or file name.
     #[serde(default)]
     ostemplate: String,
     #[serde(default = "two")]
@@ -32,20 +34,17 @@ pub(super) struct CreateLxc {
     /// dhcp (default) or CIDR.
     net_ip: Option<String>,
     gateway: Option<String>,
-    nameserver: Option<String>,
     password: Option<String>,
     #[serde(default)]
     ssh_public_keys: Vec<String>,
     #[serde(default = "yes")]
     unprivileged: bool,
-    /// Default nesting=1.
-    features: Option<String>,
-    /// MiB.
-    swap: Option<u32>,
     #[serde(default)]
     start: bool,
     pool: Option<String>,
     tags: Option<String>,
+    /// More API parameters, such as swap.
+    params: Option<Map<String, Value>>,
 }
 
 fn two() -> u32 {
@@ -88,18 +87,17 @@ impl Action for CreateLxc {
         set.maybe("hostname", Some(&self.hostname));
         set.set("cores", self.cores);
         set.set("memory", self.memory_mb);
-        set.maybe("swap", self.swap);
         set.set("rootfs", format!("{storage}:{}", self.rootfs_gb));
         set.set("net0", format!("name=eth0,bridge={bridge},firewall=1,{}", address.properties));
-        set.maybe("nameserver", self.nameserver.as_ref());
         set.set("unprivileged", u8::from(self.unprivileged));
-        let nesting = self.unprivileged.then_some("nesting=1");
-        set.maybe("features", self.features.as_deref().or(nesting));
+        // What systemd in today's templates needs, and safe where root is nobody outside.
+        set.maybe("features", self.unprivileged.then_some("nesting=1"));
         set.maybe("password", self.password.as_ref());
         set.maybe("ssh-public-keys", Some(&keys));
         set.maybe("pool", self.pool.as_ref());
         set.maybe("tags", self.tags.as_ref());
         set.maybe("start", self.start.then_some(1));
+        set.overrule(self.params.as_ref())?;
         let name = if self.hostname.is_empty() { String::new() } else { format!(" ({})", self.hostname) };
         let start = if self.start { ", and start it" } else { "" };
         let mut plan = Plan::new(format!("create container {}{name} on {node} from {template}{start}", new.vmid))
