@@ -227,7 +227,8 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
         let outcome = execute::run(&cx, &reader, &tool, &plan, &approved, order.wait).await;
         if let (Some(vmid), Err(e)) = (plan.chosen_vmid, &outcome) {
             cx.client.vmids().release(vmid);
-            if e.is_conflict() && tried + 1 < TRIES {
+            // Only where nothing was made yet: a guest that a later step failed on is not made twice.
+            if e.is_conflict() && e.parts().done.is_empty() && tried + 1 < TRIES {
                 tried += 1;
                 continue;
             }

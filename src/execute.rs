@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     call::Cx,
     error::{Error, Result},
-    plan::{Outcome, Plan, State},
+    plan::{Goal, Outcome, Plan, State},
     policy::Approved,
     pve::{ExitStatus, Reader, TaskEnd, Upid, WaitOptions, Waited},
     tool::{Action, Done},
@@ -116,13 +116,17 @@ fn note(outcome: &mut Outcome, end: &TaskEnd) {
 
 /// HA answers when the request is queued: wait for the guest itself.
 async fn settle(reader: &Reader<'_>, plan: &Plan, outcome: &mut Outcome, wait: WaitOptions) -> Result<()> {
-    let Some((guest, state)) = &plan.becomes else {
+    let Some((guest, goal)) = &plan.becomes else {
         outcome.warnings.push("the guest is managed by HA: its task ends when the request is queued".to_owned());
         return Ok(());
     };
-    if !reader.wait_for_state(guest, state, wait).await? {
+    let (reached, goal) = match goal {
+        Goal::State(state) => (reader.wait_for_state(guest, state, wait).await?, (*state).to_owned()),
+        Goal::Node(node) => (reader.wait_for_node(guest, node, wait).await?, format!("on {node}")),
+    };
+    if !reached {
         outcome.state = State::Running;
-        outcome.warnings.push(format!("HA has queued the request; {guest} is not {state} yet"));
+        outcome.warnings.push(format!("HA has queued the request; {guest} is not {goal} yet"));
         outcome.next = Some("look again with proxmox-vm-info or proxmox-lxc-info".to_owned());
     }
     Ok(())

@@ -23,9 +23,17 @@ pub struct Plan {
     pub about: Map<String, Value>,
     /// The VMID of a new guest, where it was chosen and not given: if another takes it first, plan again with the next.
     pub chosen_vmid: Option<u32>,
-    /// The power state the guest should be in afterwards. HA's tasks end when the request is queued, so there this is
-    /// what is waited for.
-    pub becomes: Option<(Guest, &'static str)>,
+    /// What the guest should be afterwards. HA's tasks end when the request is queued, so there this is what is waited for.
+    pub becomes: Option<(Guest, Goal)>,
+}
+
+/// What a guest becomes by a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// `running` or `stopped`.
+    State(&'static str),
+    /// On this node.
+    Node(String),
 }
 
 impl Plan {
@@ -79,7 +87,11 @@ impl Plan {
         self
     }
     pub fn becomes(mut self, guest: &Guest, state: &'static str) -> Self {
-        self.becomes = Some((guest.clone(), state));
+        self.becomes = Some((guest.clone(), Goal::State(state)));
+        self
+    }
+    pub fn moves(mut self, guest: &Guest, node: &str) -> Self {
+        self.becomes = Some((guest.clone(), Goal::Node(node.to_owned())));
         self
     }
 }
