@@ -67,6 +67,7 @@ pub struct Edit {
     delete: Vec<String>,
     revert: Vec<String>,
     task: bool,
+    force: bool,
 }
 
 impl Edit {
@@ -90,6 +91,11 @@ impl Edit {
     /// As a task (VMs only): for what may take longer than an answer may, such as allocating or freeing disks.
     pub fn as_task(mut self) -> Self {
         self.task = true;
+        self
+    }
+    /// Destroys the volumes of deleted drives (VMs only), instead of keeping them as unused.
+    pub fn force(mut self) -> Self {
+        self.force = true;
         self
     }
     pub fn is_empty(&self) -> bool {
@@ -118,6 +124,7 @@ impl Edit {
         let request = request
             .maybe("delete", list(self.delete))
             .maybe("revert", list(self.revert))
+            .flag("force", self.force)
             .maybe("digest", config.digest.as_deref());
         let problem = || {
             let lock = config.lock().unwrap_or_default();
