@@ -281,7 +281,7 @@ impl Action for ResumeVm {
     }
 }
 
-/// Start a container.
+/// Start a container. Returns at once with the task's UPID unless wait is true.
 #[derive(Deserialize, JsonSchema)]
 struct StartLxc {
     #[serde(flatten)]
