@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Bus, Format, add, drive_set, is_drive, order_with, storage_path, with_options};
+use super::{Bus, Format, add, drive_set, order_with, storage_path, with_options};
 use crate::{
     pve::{Edit, PropertyString},
     tool::*,
@@ -19,8 +19,6 @@ pub struct DiskImport {
     storage: Option<String>,
     #[serde(default)]
     bus: Bus,
-    /// Its key; default the first free of bus.
-    disk: Option<String>,
     format: Option<Format>,
     /// "ssd=1,discard=on".
     options: Option<String>,
@@ -29,9 +27,9 @@ pub struct DiskImport {
     boot: bool,
     /// Where the download is kept.
     import_storage: Option<String>,
-    /// Name of the download, ending in .qcow2, .raw or .vmdk.
+    /// Of the download: x.qcow2, .raw, .vmdk.
     filename: Option<String>,
-    /// Of the download, in hex.
+    /// Of the download.
     checksum: Option<String>,
 }
 
@@ -55,17 +53,7 @@ impl Action for DiskImport {
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Vm).await?;
         let config = pve.config(&guest).await?;
-        let key = match self.disk.as_deref() {
-            None => self.bus.free(&guest, &config)?,
-            Some(key) if !is_drive(key) || key.starts_with("unused") || key.starts_with("mp") => {
-                return Err(Error::bad_argument(format!("disk: expected a key such as scsi1, got '{key}'")));
-            }
-            Some(key) if config.get(key).is_some() => {
-                return Err(Error::bad_argument(format!("disk: {key} of {guest} is taken"))
-                    .hint("leave disk out to take the first free one"));
-            }
-            Some(key) => key.to_owned(),
-        };
+        let key = self.bus.free(&guest, &config)?;
         let (download, volume) = match self.source.starts_with("http://") || self.source.starts_with("https://") {
             true => self.download(pve, &guest.node).await?,
             false => (None, self.volume()?),

@@ -155,7 +155,7 @@ pub(super) fn order_with(config: &GuestConfig, key: &str) -> String {
     format!("order={}", devices.join(";"))
 }
 
-/// The bus of a VM's drive.
+// The bus of a VM's drive; what stands in a doc comment here is listed with every tool that takes it.
 #[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Bus {

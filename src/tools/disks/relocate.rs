@@ -21,8 +21,6 @@ pub struct MoveDisk {
     delete: bool,
     #[schemars(range(min = 100, max = 999_999_999))]
     target_vmid: Option<u32>,
-    /// Its key there; default the same.
-    target_disk: Option<String>,
 }
 
 impl Tool for MoveDisk {
@@ -45,7 +43,6 @@ impl Action for MoveDisk {
             format: self.format.map(Format::name),
             delete: self.delete,
             target: self.target_vmid,
-            target_key: self.target_disk.as_deref(),
         };
         order.plan(pve, &self.guest, Want::Vm).await
     }
@@ -65,8 +62,6 @@ pub struct MoveLxcVolume {
     delete: bool,
     #[schemars(range(min = 100, max = 999_999_999))]
     target_vmid: Option<u32>,
-    /// Its key there; default the same.
-    target_volume: Option<String>,
 }
 
 fn rootfs() -> String {
@@ -90,7 +85,6 @@ impl Action for MoveLxcVolume {
             format: None,
             delete: self.delete,
             target: self.target_vmid,
-            target_key: self.target_volume.as_deref(),
         };
         order.plan(pve, &self.guest, Want::Container).await
     }
@@ -103,7 +97,6 @@ struct Order<'a> {
     format: Option<&'a str>,
     delete: bool,
     target: Option<u32>,
-    target_key: Option<&'a str>,
 }
 
 impl Order<'_> {
@@ -154,7 +147,8 @@ impl Order<'_> {
         }
         let want = if guest.kind == GuestKind::Qemu { Want::Vm } else { Want::Container };
         let target = pve.guest(&GuestRef::vmid(target), want).await?;
-        let key = self.target_key.unwrap_or(self.key);
+        let key = free_like(&target, &pve.config(&target).await?, self.key)?;
+        let key = key.as_str();
         let (field, target_field) = fields(guest.kind);
         let request = Request::post(guest.path(address(guest.kind)))
             .param(field, self.key)
@@ -174,6 +168,24 @@ impl Order<'_> {
                 format!("{guest} runs: Proxmox hands over only what is detached, or of a stopped guest")
             }))
     }
+}
+
+/// The same key on another guest, or the first free one of its kind.
+fn free_like(target: &Guest, config: &GuestConfig, key: &str) -> Result<String> {
+    if config.get(key).is_none() {
+        return Ok(key.to_owned());
+    }
+    let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    let limit = match stem {
+        "scsi" => 31,
+        "virtio" => 16,
+        "sata" => 6,
+        "ide" => 4,
+        "mp" | "unused" => 256,
+        _ => 0,
+    };
+    let free = config.free(stem, limit).map(|n| format!("{stem}{n}"));
+    free.ok_or_else(|| Error::bad_argument(format!("target_vmid: {target} has no free place for {key}")))
 }
 
 fn address(kind: GuestKind) -> &'static str {

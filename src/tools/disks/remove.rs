@@ -8,6 +8,8 @@ use crate::{
     tool::*,
 };
 
+const WAITS: &str = "goes when the guest is stopped and started; until then it is attached";
+
 /// Detach a disk or mount point. Its volume is kept as unusedN: proxmox-disk-add puts it back, proxmox-disk-remove destroys it.
 #[derive(Deserialize, JsonSchema)]
 pub struct DiskDetach {
@@ -49,8 +51,7 @@ impl Action for DiskDetach {
     async fn result(&self, pve: &Reader<'_>, plan: &Plan, _: Done<'_>) -> Result<Option<Value>> {
         let rows = stands(pve, plan).await?;
         if rows.iter().any(|row| row.key == self.disk && row.delete.is_some_and(|delete| delete > 0)) {
-            let waits = "goes when the guest is stopped; until then it is attached";
-            return Ok(Some(json!({"disk": self.disk, "pending": waits})));
+            return Ok(Some(json!({"disk": self.disk, "pending": WAITS})));
         }
         let old = plan.changes.iter().find(|change| change.key == self.disk).and_then(|change| change.old.as_deref());
         let volume = old.and_then(|old| old.split(',').next()).unwrap_or_default();
@@ -129,7 +130,7 @@ impl Action for DiskRemove {
         let Some(row) = rows.iter().find(|row| row.key == self.disk) else { return Ok(None) };
         Ok(Some(match row.delete {
             Some(1..) => {
-                json!({"disk": row.key, "pending": "goes when the guest is stopped; until then it is attached"})
+                json!({"disk": row.key, "pending": WAITS})
             }
             _ => json!({"disk": row.key, "kept": "Proxmox did not remove it: a snapshot or clone may still use it"}),
         }))
@@ -152,9 +153,9 @@ fn warned(plan: Plan, guest: &Guest, config: &GuestConfig, key: &str) -> Plan {
         format!("{key} is in the boot order and drops out of it; name it there again if it comes back")
     })
     .warn_if(attached && guest.is_running() && (guest.kind == GuestKind::Lxc || !is_hot(key)), || {
-        format!("{guest} runs: {key} goes when it is stopped")
+        format!("{guest} runs: {key} goes when it is stopped and started")
     })
     .warn_if(attached && guest.is_running() && guest.kind == GuestKind::Qemu && is_hot(key), || {
-        format!("{guest} runs: unmount {key} in it first; if it does not let go, the task fails and {key} goes when it is stopped")
+        format!("{guest} runs: unmount {key} in it first; if it does not let go, the task fails, and {key} goes at its next start")
     })
 }
