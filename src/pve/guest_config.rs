@@ -73,6 +73,7 @@ pub struct Edit {
     revert: Vec<String>,
     more: Vec<(String, String)>,
     task: bool,
+    force: bool,
 }
 
 impl Edit {
@@ -103,6 +104,11 @@ impl Edit {
         self.task = true;
         self
     }
+    /// Destroys the volumes of deleted drives (VMs only), instead of keeping them as unused.
+    pub fn force(mut self) -> Self {
+        self.force = true;
+        self
+    }
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.delete.is_empty() && self.revert.is_empty()
     }
@@ -130,6 +136,7 @@ impl Edit {
         let request = request
             .maybe("delete", list(self.delete))
             .maybe("revert", list(self.revert))
+            .flag("force", self.force)
             .maybe("digest", config.digest.as_deref());
         let problem = || {
             let lock = config.lock().unwrap_or_default();

@@ -60,7 +60,8 @@ fn row(volume: &Volume) -> Value {
     put("volid", volume.volid.as_str().into());
     put("content", volume.content.as_str().into());
     put("format", volume.format.as_str().into());
-    put("size", volume.size.into());
+    // An image to be imported is listed with the size of its file.
+    put("size", if volume.content == "import" { volume.used } else { volume.size }.into());
     put("ctime", volume.ctime.into());
     if let Some(vmid) = volume.vmid {
         put("vmid", vmid.into());

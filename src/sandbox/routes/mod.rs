@@ -51,6 +51,7 @@ pub const FAMILIES: &[&[Route]] = &[
     guests::destroy::ROUTES,
     guests::clone::ROUTES,
     guests::disks::ROUTES,
+    guests::moves::ROUTES,
     guests::snapshots::ROUTES,
     guests::migrate::ROUTES,
     guests::cloudinit::ROUTES,

@@ -80,6 +80,9 @@ pub fn populate(state: &mut State, nodes: &[String], count: usize, now: u64) {
         snapshot(state, 100, now);
         backup(state, 100, now);
     }
+    if let Some(guest) = state.guest_mut(105) {
+        guest.config.set("ide2", "local:iso/debian-12.7.0-amd64-netinst.iso,media=cdrom,size=631M");
+    }
 }
 
 fn guest(state: &mut State, nodes: &[String], now: u64, plan: &Plan<'_>) {

@@ -187,6 +187,10 @@ fn storages(state: &mut State, nodes: &[String], now: u64) {
                 Volume::new(format!("local:{name}"), content, format, size).at(now - 4_000_000),
             );
         }
+        let image = "local:import/debian-12-generic-amd64.qcow2";
+        let mut image = Volume::new(image, "import", "qcow2", 3 * GIB).at(now - 2_000_000);
+        image.used = 424 * MIB;
+        state.add_volume("local", node, image);
     }
     let shared = [
         ("iso/ubuntu-24.04.1-live-server-amd64.iso", "iso", "iso", 2_652 * MIB),
