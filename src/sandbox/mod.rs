@@ -19,6 +19,7 @@
 
 mod access;
 mod by_hand;
+mod calendar;
 mod call;
 mod clock;
 mod config;
@@ -28,6 +29,7 @@ mod firewall;
 mod guest;
 mod listen;
 mod params;
+mod replication;
 mod router;
 mod routes;
 mod seed;
