@@ -1,7 +1,8 @@
 //! Carries out an approved plan: sends each request once, waits for its task, and says truthfully how far it got. An
 //! answer that was lost is looked for in the task list before it is called unclear.
 
-use serde_json::Value;
+use futures::future::join_all;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
@@ -25,6 +26,9 @@ pub async fn run<T: Action>(
     approved: &[Approved],
     wait: Option<WaitOptions>,
 ) -> Result<Outcome> {
+    if plan.side_by_side && approved.len() > 1 {
+        return side_by_side(cx, reader, plan, approved, wait).await;
+    }
     let started = Instant::now();
     let mut outcome = Outcome::new(State::Done, plan);
     let (mut done, mut answers) = (Vec::new(), Vec::new());
@@ -68,6 +72,67 @@ pub async fn run<T: Action>(
         let read = tool.result(reader, plan, Done { answers: &answers, wait }).await;
         outcome.result = read.map_err(|e| with_done(e, &done))?;
     }
+    if wait.is_some() {
+        outcome.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
+    }
+    Ok(outcome)
+}
+
+/// Sends all requests, then waits for all their tasks. The tasks are the outcome's result.
+async fn side_by_side(
+    cx: &Cx<'_>,
+    reader: &Reader<'_>,
+    plan: &Plan,
+    approved: &[Approved],
+    wait: Option<WaitOptions>,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let mut outcome = Outcome::new(State::Done, plan);
+    let (mut done, mut failed, mut begun) = (Vec::new(), Vec::new(), Vec::new());
+    for request in approved {
+        match send(cx, reader, request).await.and_then(|answer| upid_of(&answer)) {
+            Ok(Some(upid)) => begun.push((request.request(), upid)),
+            Ok(None) => done.push(request.request().to_string()),
+            Err(e) => failed.push(e),
+        }
+    }
+    let ends = match wait {
+        Some(wait) => join_all(begun.iter().map(|(_, upid)| reader.wait(upid, wait))).await,
+        None => Vec::new(),
+    };
+    let mut ends = ends.into_iter();
+    let mut tasks = Vec::new();
+    for (request, upid) in begun {
+        let (state, exitstatus) = match ends.next() {
+            Some(Ok(Waited::Done(end))) => {
+                note(&mut outcome, &end);
+                (State::Done, Some(end.status.to_string()))
+            }
+            Some(Ok(Waited::Running { .. })) | None => (State::Running, None),
+            Some(Err(e)) => {
+                failed.push(e);
+                continue;
+            }
+        };
+        done.push(format!("{request} ({upid})"));
+        if state == State::Running {
+            outcome.state = State::Running;
+            outcome.next = Some("follow each of the tasks with proxmox-wait-task".to_owned());
+        }
+        let mut task = json!({"upid": upid.to_string(), "state": state});
+        if let Some(exitstatus) = exitstatus {
+            task["exitstatus"] = exitstatus.into();
+        }
+        tasks.push(task);
+        outcome.upid = Some(upid.to_string());
+    }
+    let mut failed = failed.into_iter();
+    if let Some(first) = failed.next() {
+        let mut more = done;
+        more.extend(failed.map(|e| format!("failed too: {e}")));
+        return Err(with_done(first, &more));
+    }
+    outcome.result = Some(json!({"tasks": tasks}));
     if wait.is_some() {
         outcome.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
     }

@@ -37,11 +37,13 @@ mod permissions;
 mod pools;
 mod power;
 mod replication;
+mod schedule;
 mod snapshots;
 mod storage;
 mod tags;
 mod tasks;
 mod template;
+mod time;
 mod upload;
 mod users;
 

@@ -173,6 +173,8 @@ fn storages(state: &mut State, nodes: &[String], now: u64) {
         .with("content", "images,rootdir,iso,vztmpl,backup")
         .with("prune-backups", "keep-last=3,keep-weekly=4");
     add(state, "nas", "nfs", 8 * 1024 * GIB, nas);
+    let tank = Config::new().with("pool", "tank/guests").with("sparse", 1).with("content", "images,rootdir");
+    add(state, "tank", "zfspool", 1_800 * GIB, tank);
     let files = [
         ("iso/debian-12.7.0-amd64-netinst.iso", "iso", "iso", 631 * MIB),
         ("iso/virtio-win-0.1.262.iso", "iso", "iso", 708 * MIB),
