@@ -195,7 +195,7 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
             _ => None,
         };
         if let Some(state) = state {
-            let checks::Checked { checked, problems } = checks::run(&reader, &plan).await;
+            let checks::Checked { checked, problems, warnings } = checks::run(&reader, &plan).await;
             let requests = plan.requests.iter().map(Shown::from).collect();
             let next = match state {
                 _ if !problems.is_empty() => "nothing was sent; what stands under problems is in the way".to_owned(),
@@ -205,7 +205,8 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
                 }
                 _ => "nothing was sent; call again without dry_run to do it".to_owned(),
             };
-            let outcome = Outcome { requests, checked, problems, next: Some(next), ..Outcome::new(state, &plan) };
+            let outcome =
+                Outcome { requests, checked, problems, warnings, next: Some(next), ..Outcome::new(state, &plan) };
             return Answer::new(&outcome);
         }
         if !plan.problems.is_empty() {

@@ -1,7 +1,10 @@
 //! The client of one cluster: sends requests, decides what may be sent again, and reads answers. GETs are retried; a
 //! write is sent again only where it is certain that nothing reached the server.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
@@ -11,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     Request, ResourceCache, Waiter,
+    api::Api,
     auth::{Credentials, Pass},
     endpoints::{Endpoints, Outgoing},
     error,
@@ -46,6 +50,8 @@ struct Inner {
     resources: ResourceCache,
     waiter: Waiter,
     vmids: Vmids,
+    /// Read when it is first asked for.
+    api: OnceLock<Api>,
 }
 
 /// What a call falls back on where it names none.
@@ -106,6 +112,7 @@ impl Client {
             resources: ResourceCache::default(),
             waiter: Waiter::default(),
             vmids: Vmids::default(),
+            api: OnceLock::new(),
         }))
     }
 
@@ -135,6 +142,11 @@ impl Client {
 
     pub fn defaults(&self) -> &Defaults {
         &self.0.defaults
+    }
+
+    /// What Proxmox's API accepts.
+    pub fn api(&self) -> &Api {
+        self.0.api.get_or_init(Api::embedded)
     }
 
     /// The VMIDs that calls are creating guests with.

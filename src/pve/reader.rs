@@ -73,6 +73,11 @@ impl<'a> Reader<'a> {
         self.get("/cluster/nextid").await
     }
 
+    /// What Proxmox's API accepts.
+    pub fn api(&self) -> &'a super::api::Api {
+        self.client.api()
+    }
+
     pub fn default_node(&self) -> Option<&'a str> {
         self.client.defaults().node.as_deref()
     }

@@ -97,6 +97,19 @@ impl Request {
         if value { self.param(key, 1) } else { self }
     }
 
+    /// The value of a parameter, unless it is a secret.
+    pub fn param_of(&self, key: &str) -> Option<&str> {
+        self.plain_params().find(|(k, _)| *k == key).map(|(_, value)| value)
+    }
+
+    /// All parameters but the secret ones.
+    pub fn plain_params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params.iter().filter_map(|(key, value)| match value {
+            Param::Plain(value) => Some((key.as_ref(), value.as_str())),
+            Param::Secret(_) => None,
+        })
+    }
+
     /// What this request does by itself: a DELETE is destructive, whoever built it.
     pub fn effect(&self) -> Effect {
         match self.method {
