@@ -71,6 +71,9 @@ pub async fn run<T: Action>(
     if outcome.state == State::Done {
         let read = tool.result(reader, plan, Done { answers: &answers, wait }).await;
         outcome.result = read.map_err(|e| with_done(e, &done))?;
+        if let Some(next) = outcome.result.as_ref().and_then(|result| tool.goes_on(plan, result)) {
+            (outcome.state, outcome.next) = (State::Running, Some(next));
+        }
     }
     if wait.is_some() {
         outcome.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);

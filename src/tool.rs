@@ -65,6 +65,11 @@ pub trait Action: Tool {
     ) -> impl Future<Output = Result<Option<Value>>> + Send {
         async { Ok(None) }
     }
+
+    /// What to do next, where the result shows that what was begun goes on: the outcome is then `running`.
+    fn goes_on(&self, _plan: &Plan, _result: &Value) -> Option<String> {
+        None
+    }
 }
 
 /// What an action's requests were answered.
