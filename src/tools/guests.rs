@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub const TOOLS: &[Entry] =
-    &[Entry::query::<ListVms>(), Entry::query::<VmInfo>(), Entry::query::<ListLxc>(), Entry::query::<LxcInfo>()];
+    &[Entry::list::<ListVms>(), Entry::query::<VmInfo>(), Entry::list::<ListLxc>(), Entry::query::<LxcInfo>()];
 
 /// List VMs (templates included) with node, state and size, by VMID. Filters combine.
 #[derive(Deserialize, JsonSchema)]

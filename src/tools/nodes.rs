@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::list::{gib, mib, percent, round};
 use crate::tool::*;
 
-pub const TOOLS: &[Entry] = &[Entry::query::<ListNodes>(), Entry::query::<NodeStatus>()];
+pub const TOOLS: &[Entry] = &[Entry::list::<ListNodes>(), Entry::query::<NodeStatus>()];
 
 /// List the cluster's nodes with state, load and memory. Start here to learn the node names.
 #[derive(Deserialize, JsonSchema)]
