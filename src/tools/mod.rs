@@ -22,6 +22,7 @@ mod firewall;
 mod guests;
 mod ha;
 mod list;
+mod log_lines;
 mod media;
 mod metrics;
 mod migrate;
