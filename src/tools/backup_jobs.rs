@@ -5,7 +5,7 @@ mod run;
 use serde_json::Value;
 
 use super::{
-    backups::{Compress, Mode, keep_rules},
+    backups::{Mode, keep_rules},
     schedule::calendar,
     time::iso,
 };
@@ -171,31 +171,22 @@ impl Query for ListBackupJobs {
 #[derive(Deserialize, JsonSchema)]
 struct CreateBackupJob {
     storage: String,
-    /// As in daily, 02:30, sun 01:00, mon..fri 22:00; or cron.
+    /// daily, 02:30, mon..fri 22:00, or cron.
     schedule: String,
     #[serde(default)]
     vmids: Vec<u32>,
     #[serde(default)]
     all: bool,
     pool: Option<String>,
-    /// Not these, with all.
+    /// With all.
     #[serde(default)]
     exclude: Vec<u32>,
-    node: Option<String>,
     #[serde(default)]
     mode: Mode,
-    #[serde(default)]
-    compress: Compress,
-    /// keep-last=3,keep-weekly=4; default: the storage's.
+    /// keep-last=3,keep-weekly=4
     keep: Option<String>,
     comment: Option<String>,
-    #[serde(default = "yes")]
-    enabled: bool,
     id: Option<String>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Tool for CreateBackupJob {
@@ -254,13 +245,12 @@ impl Action for CreateBackupJob {
             .flag("all", self.all)
             .maybe("pool", self.pool.as_deref())
             .maybe("exclude", list(&self.exclude))
-            .maybe("node", self.node.as_deref())
             .param("mode", self.mode.word())
-            .param("compress", self.compress.word())
+            .param("compress", "zstd")
             .param("notes-template", "{{guestname}}")
             .maybe("prune-backups", keep.as_deref())
             .maybe("comment", self.comment.as_deref())
-            .param("enabled", u8::from(self.enabled));
+            .param("enabled", 1);
         let there = self.vmids.iter().filter(|_| !self.all);
         let known = pve.resources().await?;
         let unknown: Vec<u32> = there.filter(|vmid| known.vmid(**vmid).is_none()).copied().collect();

@@ -9,17 +9,16 @@ use crate::{
     tool::*,
 };
 
-/// Restore a VM or container from a backup, as a new guest by default. archive: a volid, a file name, or left out for the latest of source_vmid.
+/// Restore a VM or container from a backup, as a new guest by default. archive: volid or file name; left out: the latest of source_vmid.
 #[derive(Deserialize, JsonSchema)]
 pub struct RestoreVm {
     node: Option<String>,
-    /// Of the restored guest; 0: the next free one.
+    /// 0: the next free one.
     #[serde(default)]
     #[schemars(range(min = 0, max = 999_999_999))]
     vmid: u32,
     #[serde(default)]
     archive: String,
-    /// Default: where its disks were.
     storage: Option<String>,
     /// Overwrite an existing guest.
     #[serde(default)]
@@ -27,11 +26,11 @@ pub struct RestoreVm {
     #[schemars(range(min = 100, max = 999_999_999))]
     source_vmid: Option<u32>,
     source_name: Option<String>,
-    /// The latest before this UTC time.
+    /// UTC time.
     before: Option<String>,
     /// Its new name.
     name: Option<String>,
-    /// New MAC addresses; default: when it becomes another VMID.
+    /// New MAC addresses; default for another VMID.
     unique: Option<bool>,
     #[serde(default)]
     start: bool,

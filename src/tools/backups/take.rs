@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{pve::encode, tool::*};
 
-/// How a running guest is treated meanwhile.
+// How a running guest is treated meanwhile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -61,17 +61,16 @@ impl Compress {
 pub struct BackupVm {
     #[serde(flatten)]
     guest: GuestRef,
-    /// snapshot keeps it running; stop shuts it down meanwhile.
+    /// stop shuts it down meanwhile.
     #[serde(default)]
     mode: Mode,
     #[serde(default)]
     compress: Compress,
     storage: Option<String>,
-    /// Default: its name.
     notes: Option<String>,
     #[serde(default)]
     protected: bool,
-    /// Then delete its oldest backups beyond what the storage is set to keep.
+    /// Then delete old ones by the storage's retention.
     #[serde(default)]
     prune: bool,
 }
