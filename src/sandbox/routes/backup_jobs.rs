@@ -195,6 +195,25 @@ fn remove(call: &Call) -> Answered {
     Ok(Answer::null())
 }
 
+impl State {
+    /// Takes a guest that is deleted out of the backup jobs that name it; a job that has no other goes.
+    pub fn forget_in_backup_jobs(&mut self, vmid: u32) {
+        self.backup_jobs.retain_mut(|(_, job)| {
+            for key in ["vmid", "exclude"] {
+                let Some(listed) = job.get(key) else { continue };
+                let others: Vec<&str> = split_list(listed).filter(|id| id.parse() != Ok(vmid)).collect();
+                let others = others.join(",");
+                match others.is_empty() {
+                    true if key == "vmid" => return false,
+                    true => drop(job.remove(key)),
+                    false => job.set(key, others),
+                }
+            }
+            true
+        });
+    }
+}
+
 /// The guests of a job.
 fn included<'a>(state: &'a State, job: &Config) -> Vec<&'a Guest> {
     let numbers = |key: &str| -> Vec<u32> {

@@ -181,7 +181,13 @@ impl RestoreVm {
 
     /// What has to hold for a guest to be overwritten.
     async fn overwrite(&self, pve: &Reader<'_>, plan: Plan, guest: &Guest, kind: GuestKind) -> Result<Plan> {
+        /// `GET …/status/current`: the cluster's list of guests is up to ten seconds late.
+        #[derive(Deserialize)]
+        struct Current {
+            status: String,
+        }
         let protected = pve.config(guest).await?.flag("protection");
+        let current: Current = pve.request(&guest.current()).await?;
         Ok(plan
             .check(
                 self.force,
@@ -194,9 +200,9 @@ impl RestoreVm {
                 || format!("{guest} cannot be overwritten with the backup of a {kind}"),
             )
             .check(
-                !guest.is_running(),
-                || format!("{guest} is not running"),
-                || format!("{guest} is running: Proxmox overwrites only what is stopped"),
+                current.status == "stopped",
+                || format!("{guest} is stopped"),
+                || format!("{guest} is {}: Proxmox overwrites only what is stopped", current.status),
             )
             .check(
                 !protected,
