@@ -61,6 +61,7 @@ async fn a_job_in_a_dry_run_is_not_created() {
     let plan = test.call("proxmox-create-backup-job", asked).await;
     assert_eq!((&plan["state"], &plan["requests"][0]["params"]["vmid"]), (&json!("planned"), &json!("100,777")));
     assert!(plan["warnings"].to_string().contains("no such guests at present: 777"), "{plan}");
+    assert!(plan["summary"].as_str().unwrap().ends_with("daily, first at 2027-01-16T00:00:00Z"), "{plan}");
     assert!(test.sent.writes().is_empty());
 }
 

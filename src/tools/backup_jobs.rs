@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     backups::{Mode, keep_rules},
-    schedule::calendar,
+    schedule,
     time::iso,
 };
 use crate::{
@@ -192,7 +192,7 @@ struct CreateBackupJob {
 impl Tool for CreateBackupJob {
     const NAME: &str = "proxmox-create-backup-job";
     const TITLE: &str = "Create a backup job";
-    const API: &[&str] = &["GET /cluster/backup", "POST /cluster/backup"];
+    const API: &[&str] = &["GET /cluster/backup", "GET /cluster/jobs/schedule-analyze", "POST /cluster/backup"];
     const EXAMPLE: (&str, &str) = (
         "Back the production pool up every night at half past two and keep a week",
         r#"{"storage": "nas", "schedule": "02:30", "pool": "production", "keep": "keep-daily=7"}"#,
@@ -226,8 +226,8 @@ impl Action for CreateBackupJob {
     const CONTROL: Control = Control::instant();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guests = self.guests()?;
-        let schedule = calendar("schedule", &self.schedule)?;
         let keep = self.keep.as_deref().map(|keep| keep_rules("keep", keep)).transpose()?;
+        let (schedule, next_run) = schedule::next(pve, "schedule", &self.schedule).await?;
         let jobs = jobs(pve).await?;
         let taken = |id: &str| jobs.iter().any(|job| job.id == id);
         // Proxmox would choose one, and not tell which.
@@ -255,7 +255,8 @@ impl Action for CreateBackupJob {
         let known = pve.resources().await?;
         let unknown: Vec<u32> = there.filter(|vmid| known.vmid(**vmid).is_none()).copied().collect();
         let free = !taken(&id);
-        Ok(Plan::new(format!("create backup job {id}: {guests} to {}, {schedule}", self.storage))
+        let first = next_run.map(|time| format!(", first at {time}")).unwrap_or_default();
+        Ok(Plan::new(format!("create backup job {id}: {guests} to {}, {schedule}{first}", self.storage))
             .about("id", id.as_str())
             .about("schedule", schedule)
             .step(request)

@@ -121,7 +121,14 @@ impl Action for BackupVm {
         // Who may make backups may not always list them: that is no failure.
         let rows = contents(pve, text("node"), text("storage"), vmid).await.unwrap_or_default();
         let newest = rows.into_iter().filter(|row| row.vmid == vmid).max_by_key(|row| row.ctime);
-        Ok(newest.map(|row| json!({"volid": row.volid, "time": row.ctime.map(iso), "size_gib": row.size.map(gib)})))
+        Ok(newest.map(|row| {
+            let mut made = json!({"volid": row.volid});
+            if let (Some(time), Some(size)) = (row.ctime, row.size) {
+                made["time"] = iso(time).into();
+                made["size_gib"] = gib(size).into();
+            }
+            made
+        }))
     }
 }
 

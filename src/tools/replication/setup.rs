@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 
-use super::{super::schedule::calendar, Job, jobs};
+use super::{super::schedule, Job, jobs};
 use crate::{
     pve::{Guest, GuestConfig, GuestKind, PropertyString, encode},
     tool::*,
@@ -34,7 +34,8 @@ fn quarter() -> String {
 impl Tool for SetupReplication {
     const NAME: &str = "proxmox-setup-replication";
     const TITLE: &str = "Set up replication";
-    const API: &[&str] = &["GET /cluster/replication", "POST /cluster/replication"];
+    const API: &[&str] =
+        &["GET /cluster/jobs/schedule-analyze", "GET /cluster/replication", "POST /cluster/replication"];
     const EXAMPLE: (&str, &str) = (
         "Replicate the mail server to pve2 every half hour",
         r#"{"name": "mail", "target_node": "pve2", "schedule": "*/30"}"#,
@@ -55,8 +56,8 @@ impl Action for SetupReplication {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        let schedule = calendar("schedule", &self.schedule)?;
         self.check_storages()?;
+        let (schedule, _) = schedule::next(pve, "schedule", &self.schedule).await?;
         pve.known_node(&self.target_node).await?;
         let places: Vec<Place> = pve.request(&Request::get("/cluster/resources").param("type", "storage")).await?;
         let jobs = jobs(pve).await?;
