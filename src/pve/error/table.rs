@@ -68,6 +68,18 @@ const TABLE: &[(&[&str], Kind, &str)] = {
             Refused,
             "is the VM up, and is qemu-guest-agent installed and started in it?",
         ),
+        (
+            &["agent error: pid", "does not exist"],
+            NotFound,
+            "the agent hands a result out once and forgets it, and forgets all when it is started anew: what the command \
+             did, it did",
+        ),
+        (
+            &["agent error:", "has been disabled"],
+            Refused,
+            "the guest forbids it: see block-rpcs (or BLACKLIST_RPC) in the settings of its qemu-guest-agent",
+        ),
+        (&["agent error:", "has not been found"], Refused, "the guest's agent is too old for it"),
         (&["is running - destroy failed"], Refused, "stop it first"),
         (&["container is running"], Refused, "stop it first"),
         (&["template if vm is running"], Refused, "stop it first"),
