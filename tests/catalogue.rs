@@ -142,7 +142,7 @@ fn the_reference_s_tools_keep_their_arguments_and_defaults() {
                 "None" | "''" | "" => String::new(),
                 "True" => "true".to_owned(),
                 "False" => "false".to_owned(),
-                number => number.to_owned(),
+                other => other.trim_matches('\'').to_owned(),
             };
             // A flag without a default is false.
             let ours = if ours.is_empty() && theirs == "false" { theirs.clone() } else { ours };
