@@ -177,6 +177,7 @@ mod tests {
         assert_eq!(sh("false && echo never").0, 1);
         assert_eq!(sh("nosuch"), (127, String::new(), "/bin/sh: 1: nosuch: not found\n".to_owned()));
         assert_eq!(out("false; echo $?"), "1\n");
+        assert_eq!(out("false && echo $(touch /tmp/x); ls /tmp"), "");
     }
 
     #[test]

@@ -38,15 +38,14 @@ impl Output {
     }
 }
 
+type Letters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
     Word(String),
     /// `;`, `&&`, `||`, `|`, `<`, `>`, `>>`, `2>`, `2>>`, `>&2`, `2>&1`.
     Operator(String),
 }
-
-/// Stands for `$?`, which is known only when the command runs.
-const STATUS: char = '\u{f8ff}';
 
 impl<'a> Session<'a> {
     pub fn new(machine: &'a Machine, inside: &'a mut Inside, pid: u64) -> Self {
@@ -107,31 +106,30 @@ impl<'a> Session<'a> {
 
     /// Runs a line; its output is that of all its commands.
     fn line(&mut self, shell: &str, line: &str, input: &[u8]) -> Output {
-        let tokens = self.tokens(shell, line);
         let mut total = Output::default();
-        let mut pipeline: Vec<Vec<Token>> = vec![Vec::new()];
-        let mut runs = true;
-        let mut input = Some(input);
-        for token in tokens.into_iter().chain([Token::Operator(";".to_owned())]) {
-            match token {
-                Token::Operator(op) if matches!(op.as_str(), ";" | "&&" | "||") => {
-                    let commands = std::mem::replace(&mut pipeline, vec![Vec::new()]);
-                    if runs && commands.iter().any(|command| !command.is_empty()) {
-                        // What stands in the input is the first command's that reads it.
-                        let wants = commands.first().is_some_and(|command| reads(command));
-                        let given = if wants { input.take().unwrap_or_default() } else { &[] };
-                        self.pipeline(shell, commands, given, &mut total);
-                    }
-                    runs = match op.as_str() {
-                        _ if self.exited || self.signal.is_some() => false,
-                        "&&" => self.status == 0,
-                        "||" => self.status != 0,
-                        _ => true,
-                    };
+        let mut chars = line.chars().peekable();
+        let (mut runs, mut input) = (true, Some(input));
+        while chars.peek().is_some() && !self.exited && self.signal.is_none() {
+            let mut commands: Vec<Vec<Token>> = vec![Vec::new()];
+            let mut then = String::new();
+            for token in self.statement(shell, &mut chars, runs) {
+                match token {
+                    Token::Operator(op) if op == "|" => commands.push(Vec::new()),
+                    Token::Operator(op) if matches!(op.as_str(), ";" | "&&" | "||") => then = op,
+                    token => commands.last_mut().into_iter().for_each(|command| command.push(token.clone())),
                 }
-                Token::Operator(op) if op == "|" => pipeline.push(Vec::new()),
-                token => pipeline.last_mut().into_iter().for_each(|command| command.push(token.clone())),
             }
+            if runs && commands.iter().any(|command| !command.is_empty()) {
+                // What stands in the input is the first command's that reads it.
+                let wants = commands.first().is_some_and(|command| reads(command));
+                let given = if wants { input.take().unwrap_or_default() } else { &[] };
+                self.pipeline(shell, commands, given, &mut total);
+            }
+            runs = match then.as_str() {
+                "&&" => self.status == 0,
+                "||" => self.status != 0,
+                _ => true,
+            };
         }
         total
     }
@@ -160,7 +158,7 @@ impl<'a> Session<'a> {
         while let Some(token) = tokens.next() {
             let operator = match token {
                 Token::Word(word) => {
-                    words.push(word.replace(STATUS, &self.status.to_string()));
+                    words.push(word);
                     continue;
                 }
                 Token::Operator(operator) => operator,
@@ -252,11 +250,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes a line apart. Quotes and variables are gone afterwards.
-    fn tokens(&mut self, shell: &str, line: &str) -> Vec<Token> {
+    /// Takes apart what is left of a line, as far as the next `;`, `&&` or `||`. Quotes and variables are gone afterwards;
+    /// what does not run is not expanded.
+    fn statement(&mut self, shell: &str, chars: &mut Letters<'_>, runs: bool) -> Vec<Token> {
         let mut tokens = Vec::new();
         let mut word: Option<String> = None;
-        let mut chars = line.chars().peekable();
         let mut quoted = false;
         while let Some(c) = chars.next() {
             match c {
@@ -275,7 +273,7 @@ impl<'a> Session<'a> {
                     Some(next) => word.get_or_insert_default().push(next),
                 },
                 '$' => {
-                    let value = self.expansion(shell, &mut chars);
+                    let value = self.expansion(shell, chars, runs);
                     if !value.is_empty() || quoted {
                         word.get_or_insert_default().push_str(&value);
                     }
@@ -300,7 +298,12 @@ impl<'a> Session<'a> {
                         operator.extend(chars.next());
                     }
                     // A command in the background is waited for here.
-                    tokens.push(Token::Operator(if operator == "&" { ";".to_owned() } else { operator }));
+                    let operator = if operator == "&" { ";".to_owned() } else { operator };
+                    let ends = matches!(operator.as_str(), ";" | "&&" | "||");
+                    tokens.push(Token::Operator(operator));
+                    if ends {
+                        return tokens;
+                    }
                 }
                 c => word.get_or_insert_default().push(c),
             }
@@ -310,12 +313,12 @@ impl<'a> Session<'a> {
     }
 
     /// What stands for `$…`, whose `$` was read.
-    fn expansion(&mut self, shell: &str, chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
+    fn expansion(&mut self, shell: &str, chars: &mut Letters<'_>, runs: bool) -> String {
         let next = chars.peek().copied().unwrap_or_default();
         match next {
             '?' | '$' => {
                 chars.next();
-                if next == '?' { STATUS.to_string() } else { self.pid.to_string() }
+                if next == '?' { self.status.to_string() } else { self.pid.to_string() }
             }
             '(' => {
                 chars.next();
@@ -326,6 +329,9 @@ impl<'a> Session<'a> {
                         break;
                     }
                     inner.push(c);
+                }
+                if !runs {
+                    return String::new();
                 }
                 let output = self.line(shell, &inner, &[]);
                 String::from_utf8_lossy(&output.out).trim_end_matches('\n').to_owned()
@@ -347,10 +353,12 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Whether a command reads what it is given.
+/// Whether a command reads what it is given: one that does, without a file.
 fn reads(command: &[Token]) -> bool {
     const READERS: [&str; 9] = ["cat", "grep", "head", "sh", "bash", "tail", "tee", "tr", "wc"];
-    matches!(command.first(), Some(Token::Word(name)) if READERS.contains(&name.rsplit('/').next().unwrap_or_default()))
+    let Some((Token::Word(name), rest)) = command.split_first() else { return false };
+    READERS.contains(&name.rsplit('/').next().unwrap_or_default())
+        && !rest.iter().any(|token| matches!(token, Token::Word(word) if word.starts_with('/')))
 }
 
 fn is_name(text: &str) -> bool {
