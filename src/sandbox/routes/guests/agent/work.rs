@@ -129,10 +129,10 @@ pub fn set_user_password(call: Arc<Call>) -> BoxFuture<'static, Answered> {
         let user = call.text("username");
         let failed = "Agent error: child process has failed to set user password:";
         match System::of(&guest) {
-            System::Tiny => return Err(Refusal::failed(format!("{failed} chpasswd: applet not found\n"))),
+            System::Tiny => return Err(Refusal::failed(format!("{failed} chpasswd: applet not found\n\n"))),
             System::Windows => {}
             _ if ["root", "admin"].contains(&user) || guest.config.get("ciuser") == Some(user) => {}
-            _ => return Err(Refusal::failed(format!("{failed} chpasswd: line 1: user '{user}' does not exist\n"))),
+            _ => return Err(Refusal::failed(format!("{failed} chpasswd: line 1: user '{user}' does not exist\n\n"))),
         }
         Ok(json!({"result": {}}).into())
     })
