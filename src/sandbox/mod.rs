@@ -28,6 +28,7 @@ mod drives;
 mod faults;
 mod firewall;
 mod guest;
+mod inside;
 mod listen;
 mod params;
 mod replication;

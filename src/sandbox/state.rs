@@ -10,6 +10,7 @@ use super::{
     config::Config,
     firewall::Firewall,
     guest::{Guest, Kind},
+    inside::Inside,
     storage::{Storage, Volume, Volumes},
     tasks::Tasks,
     wire::Refusal,
@@ -70,6 +71,8 @@ pub struct State {
     guests: BTreeMap<u32, Guest>,
     pub storages: BTreeMap<String, Storage>,
     pub volumes: Volumes,
+    /// What is in guests, of those whose agent was asked for more than facts.
+    pub inside: BTreeMap<u32, Inside>,
     /// By whose it is: `cluster`, `node/pve`, `guest/100`.
     pub firewalls: BTreeMap<String, Firewall>,
     pub pools: BTreeMap<String, Pool>,
@@ -104,6 +107,7 @@ impl State {
             guests: BTreeMap::new(),
             storages: BTreeMap::new(),
             volumes: Volumes::default(),
+            inside: BTreeMap::new(),
             firewalls: BTreeMap::new(),
             pools: BTreeMap::new(),
             backup_jobs: Vec::new(),
@@ -141,6 +145,7 @@ impl State {
     pub fn remove_guest(&mut self, vmid: u32) -> Option<Guest> {
         self.generation += 1;
         self.set_pool(vmid, None);
+        self.inside.remove(&vmid);
         self.guests.remove(&vmid)
     }
 
