@@ -12,7 +12,7 @@ use crate::{
     arguments, checks,
     config::Config,
     error::{Error, Kind, Result},
-    execute,
+    everywhere, execute,
     plan::{Outcome, Shown, State},
     policy::Policy,
     progress::Progress,
@@ -62,19 +62,21 @@ impl App {
         &self.clusters
     }
 
+    /// The clusters' names, in order.
+    pub fn names(&self) -> Vec<&str> {
+        self.clusters.iter().map(|c| c.name.as_str()).collect()
+    }
+
     /// The tools that may be used, with their input schemas as models are given them.
     pub fn tools(&self) -> impl Iterator<Item = (&'static Entry, Map<String, Value>)> {
-        let names: Vec<&str> = self.clusters.iter().map(|c| c.name.as_str()).collect();
+        let names = self.names();
         tools::all()
             .filter(|entry| self.policy.allows(entry.effect).is_ok())
             .map(move |entry| (entry, entry.listed_schema(&names)))
     }
 
     fn schema(&self, index: usize, entry: &Entry) -> &Map<String, Value> {
-        self.schemas[index].get_or_init(|| {
-            let names: Vec<&str> = self.clusters.iter().map(|c| c.name.as_str()).collect();
-            entry.input_schema(&names)
-        })
+        self.schemas[index].get_or_init(|| entry.input_schema(&self.names()))
     }
 
     /// The cluster that a call names, else the first.
@@ -136,14 +138,19 @@ pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &
     if entry.control.is_some_and(|control| !control.confirm) {
         args.remove("confirm");
     }
-    let mut args = arguments::check(app.schema(index, entry), args)?;
+    let everywhere = everywhere::asked(entry, &app.clusters, &mut args);
+    let schema = app.schema(index, entry);
+    let mut args = arguments::check(schema, args)?;
+    if everywhere {
+        return everywhere::run(app, entry, schema, args, context).await;
+    }
     let cluster = app.cluster(&mut args)?;
     let cx = Cx { entry, client: &cluster.client, policy: &app.policy, context };
     guarded(cx, args).await
 }
 
 /// Runs a tool; a panic in it becomes this call's error, and nobody else's.
-async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answer> {
+pub(crate) async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answer> {
     match AssertUnwindSafe((cx.entry.run)(cx, args)).catch_unwind().await {
         Ok(result) => result,
         Err(_) => {
@@ -195,7 +202,7 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
             _ => None,
         };
         if let Some(state) = state {
-            let checks::Checked { checked, problems } = checks::run(&reader, &plan).await;
+            let checks::Checked { checked, problems, warnings } = checks::run(&reader, &plan).await;
             let requests = plan.requests.iter().map(Shown::from).collect();
             let next = match state {
                 _ if !problems.is_empty() => "nothing was sent; what stands under problems is in the way".to_owned(),
@@ -205,7 +212,8 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
                 }
                 _ => "nothing was sent; call again without dry_run to do it".to_owned(),
             };
-            let outcome = Outcome { requests, checked, problems, next: Some(next), ..Outcome::new(state, &plan) };
+            let outcome =
+                Outcome { requests, checked, problems, warnings, next: Some(next), ..Outcome::new(state, &plan) };
             return Answer::new(&outcome);
         }
         if !plan.problems.is_empty() {

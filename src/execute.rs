@@ -86,7 +86,11 @@ fn follow(upid: &Upid) -> String {
 async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
     reader.check(approved.request())?;
     let before = Instant::now();
-    match cx.client.execute(approved).await {
+    let sent = match &approved.request().file {
+        None => cx.client.execute(approved).await,
+        Some(file) => cx.client.upload(approved, file.clone(), reader.scope()).await,
+    };
+    match sent {
         Err(e) if e.is_unclear() => match reader.adopt_lost_task(approved.request(), before).await {
             Ok(Some(upid)) => Ok(Value::from(upid.to_string())),
             _ => Err(e),

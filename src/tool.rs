@@ -10,7 +10,11 @@ use serde_json::{Map, Value};
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
-use crate::call::{self, Answer, Cx};
+use crate::{
+    call::{self, Answer, Cx},
+    config::ALL_CLUSTERS,
+    everywhere,
+};
 pub use crate::{
     error::{Error, Result},
     plan::{Outcome, Plan},
@@ -122,6 +126,8 @@ pub struct Entry {
     pub example: (&'static str, &'static str),
     /// Takes `cluster: "all"`.
     pub many: bool,
+    /// Asks every cluster, whatever the call says.
+    pub everywhere: bool,
     input: fn() -> Map<String, Value>,
     output: fn() -> Map<String, Value>,
     pub(crate) run: Run,
@@ -132,6 +138,7 @@ impl Entry {
         Self {
             example: T::EXAMPLE,
             many: false,
+            everywhere: false,
             name: T::NAME,
             title: T::TITLE,
             effect: Effect::Read,
@@ -146,10 +153,15 @@ impl Entry {
     pub const fn list<T: Query>() -> Self {
         Self { many: true, ..Self::query::<T>() }
     }
+    /// A query that always asks all clusters.
+    pub const fn everywhere<T: Query>() -> Self {
+        Self { everywhere: true, ..Self::query::<T>() }
+    }
     pub const fn action<T: Action>() -> Self {
         Self {
             example: T::EXAMPLE,
             many: false,
+            everywhere: false,
             name: T::NAME,
             title: T::TITLE,
             effect: T::EFFECT,
@@ -175,10 +187,12 @@ impl Entry {
             if let Some(control) = &self.control {
                 properties.extend(call::control_properties(control));
             }
-            if clusters.len() > 1 {
+            if clusters.len() > 1 && !self.everywhere {
+                let all = self.many.then_some(ALL_CLUSTERS);
+                let names: Vec<&str> = clusters.iter().copied().chain(all).collect();
                 properties.insert(
                     "cluster".to_owned(),
-                    serde_json::json!({"type": "string", "enum": clusters, "description": "Cluster; default the first."}),
+                    serde_json::json!({"type": "string", "enum": names, "description": "Cluster; default the first."}),
                 );
             }
         }
@@ -209,9 +223,22 @@ impl Entry {
         }
     }
 
-    /// JSON Schema of `structuredContent`.
+    /// JSON Schema of `structuredContent`, as one cluster answers.
     pub fn output_schema(&self) -> Map<String, Value> {
-        (self.output)()
+        let mut schema = (self.output)();
+        if self.everywhere {
+            everywhere::widen(&mut schema);
+        }
+        schema
+    }
+
+    /// JSON Schema of `structuredContent` where these clusters are configured.
+    pub fn output_schema_for(&self, clusters: &[&str]) -> Map<String, Value> {
+        let mut schema = self.output_schema();
+        if self.many && clusters.len() > 1 {
+            everywhere::widen(&mut schema);
+        }
+        schema
     }
 }
 

@@ -25,6 +25,7 @@ pub mod task_log;
 mod tls;
 mod transport;
 mod upid;
+mod upload;
 mod waiter;
 
 pub use client::{Client, Defaults, Listing};
@@ -44,4 +45,5 @@ pub use task::{ExitStatus, TaskEnd, TaskRow, TaskStatus, WaitOptions, Waited};
 pub use tls::{fingerprint, fingerprint_line};
 pub use transport::{SendError, Transport};
 pub use upid::Upid;
+pub use upload::{FilePart, Upload};
 pub use waiter::{AdoptQuery, Becomes, Waiter};

@@ -26,13 +26,13 @@ pub struct Options<'a> {
 impl<'a> Options<'a> {
     /// # Errors
     /// None with the table that is built in.
-    pub fn of(guest: &'a Guest, config: &'a GuestConfig) -> Result<Self> {
+    pub fn of(api: &Api, guest: &'a Guest, config: &'a GuestConfig) -> Result<Self> {
         // A VM's POST takes all that its PUT takes, and more.
         let (method, path) = match guest.kind {
             GuestKind::Qemu => (Method::POST, "/nodes/{node}/qemu/{vmid}/config"),
             GuestKind::Lxc => (Method::PUT, "/nodes/{node}/lxc/{vmid}/config"),
         };
-        let endpoint = Api::shared().endpoint(&method, path);
+        let endpoint = api.endpoint(&method, path);
         let endpoint = endpoint.ok_or_else(|| Error::internal(format!("the table lacks {method} {path}")))?;
         Ok(Self { guest, config, endpoint })
     }

@@ -4,11 +4,21 @@
 use std::fmt::Write;
 
 use super::config::{Config, digest, parse_size, property};
+use crate::pve::GuestKind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Qemu,
     Lxc,
+}
+
+impl From<Kind> for GuestKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Qemu => Self::Qemu,
+            Kind::Lxc => Self::Lxc,
+        }
+    }
 }
 
 impl Kind {

@@ -9,7 +9,7 @@ use crate::{
     tool::*,
 };
 
-pub const TOOLS: &[Entry] = &[Entry::query::<ListTasks>(), Entry::query::<TaskStatus>(), Entry::query::<WaitTask>()];
+pub const TOOLS: &[Entry] = &[Entry::list::<ListTasks>(), Entry::query::<TaskStatus>(), Entry::query::<WaitTask>()];
 
 /// List recent tasks, newest first, with user, guest and result. Without node: the newest of every node.
 #[derive(Deserialize, JsonSchema)]

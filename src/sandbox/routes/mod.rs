@@ -16,6 +16,7 @@ mod rows;
 mod storage;
 mod tasks;
 mod tokens;
+mod transfers;
 
 use super::router::Route;
 
@@ -36,6 +37,7 @@ pub const FAMILIES: &[&[Route]] = &[
     tasks::ROUTES,
     storage::ROUTES,
     content::ROUTES,
+    transfers::ROUTES,
     firewall::ROUTES,
     firewall::rules::ROUTES,
     firewall::sets::ROUTES,

@@ -50,7 +50,11 @@ pub fn cluster(options: &Options, now: u64) -> (State, Credentials, [u8; 32]) {
         key.copy_from_slice(&secrets.bytes());
         (accounts(&mut state, &mut secrets), key)
     };
-    for (name, comment) in [("production", "Customer-facing services"), ("development", "Build and test machines")] {
+    for (name, comment) in [
+        ("production", "Customer-facing services"),
+        ("development", "Build and test machines"),
+        ("archive", "Switched off, kept for a year"),
+    ] {
         state.pools.insert(name.to_owned(), Pool { comment: Some(comment.to_owned()), ..Pool::default() });
     }
     guests::populate(&mut state, &nodes, options.guests.min(10_000), now);
@@ -132,6 +136,20 @@ fn accounts(state: &mut State, secrets: &mut Secrets) -> Credentials {
     auditor.tokens.insert("read".to_owned(), token(&credentials.auditor_token_secret, "read-only"));
     access.users.insert("auditor@pve".to_owned(), auditor);
     access.groups.insert("admins".to_owned(), Some("Administrators".to_owned()));
+    let mut alice = User {
+        enable: true,
+        comment: Some("Alice, operations".to_owned()),
+        email: Some("alice@example.com".to_owned()),
+        firstname: Some("Alice".to_owned()),
+        groups: ["operators".to_owned()].into(),
+        ..User::default()
+    };
+    alice.tokens.insert("laptop".to_owned(), Token { privsep: true, ..token(&secrets.uuid(), "her notebook") });
+    access.users.insert("alice@pve".to_owned(), alice);
+    access.groups.insert("operators".to_owned(), Some("On call".to_owned()));
+    let operator = ["VM.Audit", "VM.Console", "VM.PowerMgmt", "VM.Snapshot"].map(str::to_owned);
+    access.roles.insert("Operator".to_owned(), operator.into());
+    access.grant("/pool/development", "@operators", "Operator", true);
     access.grant("/", "auditor@pve", "PVEAuditor", true);
     access.grant("/", "@admins", "Administrator", true);
     credentials

@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::percent_decode_str;
 
-use crate::sandbox::{
-    call::Call,
-    config::property,
-    drives::{Drive, Wanted, check_storage},
-    guest::{Kind, is_drive_key, is_numbered},
-    params::split_list,
-    wire::Refusal,
+use crate::{
+    pve::api::option_privilege,
+    sandbox::{
+        call::Call,
+        config::property,
+        drives::{Drive, Wanted, check_storage},
+        guest::{Kind, is_drive_key, is_numbered},
+        params::split_list,
+        wire::Refusal,
+    },
 };
 
 /// Parameters that are not options of the guest.
@@ -136,31 +139,6 @@ fn is_ssh_key(line: &str) -> bool {
     rest.is_empty() && parts.len() > 1 && parts.first() == Some(&kind.as_bytes())
 }
 
-/// Which privilege on the guest an option needs.
-fn privilege(kind: Kind, key: &str, value: &str) -> &'static str {
-    let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
-    match (kind, stem) {
-        (_, "cores" | "sockets" | "smp" | "cpu" | "vcpus" | "cpulimit" | "cpuunits" | "affinity") => "VM.Config.CPU",
-        (Kind::Qemu, "numa") if key == "numa" => "VM.Config.CPU",
-        (_, "memory" | "balloon" | "shares" | "swap" | "hugepages" | "keephugepages" | "numa") => "VM.Config.Memory",
-        (_, "net" | "ipconfig" | "nameserver" | "searchdomain" | "hostname") => "VM.Config.Network",
-        (Kind::Qemu, "ciuser" | "cipassword" | "citype" | "cicustom" | "ciupgrade" | "sshkeys") => {
-            "VM.Config.Cloudinit"
-        }
-        (Kind::Qemu, "boot" | "bootdisk" | "unused") | (Kind::Lxc, "rootfs" | "mp" | "unused") => "VM.Config.Disk",
-        (Kind::Qemu, _) if key == "cdrom" || Drive::parse(value).is_cdrom() && is_drive_key(kind, key) => {
-            "VM.Config.CDROM"
-        }
-        (Kind::Qemu, _) if is_drive_key(kind, key) => "VM.Config.Disk",
-        (
-            Kind::Qemu,
-            "acpi" | "arch" | "audio" | "hotplug" | "kvm" | "machine" | "rng" | "scsihw" | "serial" | "smbios"
-            | "tablet" | "usb" | "hostpci" | "vga" | "watchdog",
-        ) => "VM.Config.HWType",
-        _ => "VM.Config.Options",
-    }
-}
-
 /// # Errors
 /// 403 for the first option that the caller may not set; 500 for those that are root's alone.
 pub(super) fn check_privileges(call: &Call, kind: Kind, keys: &[(&str, &str)]) -> Result<(), Refusal> {
@@ -180,7 +158,7 @@ pub(super) fn check_privileges(call: &Call, kind: Kind, keys: &[(&str, &str)]) -
         if *key == "lock" {
             continue;
         }
-        call.check(&path, &[privilege(kind, key, value)])?;
+        call.check(&path, &[option_privilege(kind.into(), key, value)])?;
         if let (true, Some(bridge)) = (is_numbered(key, "net"), property(value, "bridge")) {
             call.check(&format!("/sdn/zones/localnetwork/{bridge}"), &["SDN.Use"])?;
         }
