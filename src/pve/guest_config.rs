@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Guest, GuestKind, Param, Reader, Request, ssh_keys};
+use super::{Guest, GuestKind, Param, Reader, Request, options::readable};
 use crate::{error::Result, plan::Plan};
 
 /// `GET …/config`: pending changes appear as if applied.
@@ -60,11 +60,6 @@ impl Reader<'_> {
     }
 }
 
-/// A value as people read it.
-fn readable(key: &str, value: &str) -> String {
-    if key == "sshkeys" { ssh_keys::decoded(value) } else { value.to_owned() }
-}
-
 /// Changes to a guest's configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Edit {
@@ -114,11 +109,12 @@ impl Edit {
         for (key, new) in &self.set {
             let old = config.get(key);
             if old.as_deref() != Some(new.shown()) {
-                plan = plan.change(key, old.map(|old| readable(key, &old)), Some(readable(key, new.shown())));
+                plan =
+                    plan.change(key, old.map(|old| readable(key, &old).into_owned()), Some(readable(key, new.shown())));
             }
         }
         for key in &self.delete {
-            plan = plan.change(key, config.get(key).map(|old| readable(key, &old)), None::<&str>);
+            plan = plan.change(key, config.get(key).map(|old| readable(key, &old).into_owned()), None::<&str>);
         }
         let mut request = match guest.kind {
             GuestKind::Qemu if self.task => Request::post(guest.path("config")),

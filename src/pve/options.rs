@@ -2,14 +2,19 @@
 //! API before anything is sent: booleans as `1` and `0`, lists joined, objects as property strings in which only the keys
 //! they name change.
 
-use std::sync::Arc;
+mod parts;
+
+use std::{borrow::Cow, sync::Arc};
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use self::parts::Parts;
 use super::{
-    Guest, GuestConfig, GuestKind, SshKeys,
+    Guest, GuestConfig, GuestKind,
     api::{Api, Endpoint, Format, Given, Kind, Params, Property, Shape},
+    encode, ssh_keys,
 };
 use crate::{
     arguments::nearest,
@@ -70,7 +75,7 @@ impl<'a> Options<'a> {
     pub fn value(&self, key: &str, given: &Value, notes: &mut Vec<String>) -> Result<String> {
         let property = self.known(key)?;
         if key == "sshkeys" {
-            return Ok(SshKeys::parse(key, texts(given))?.encoded());
+            return Ok(encode(&keys(&texts(given))?.join("\n")).into_owned());
         }
         match (given, shape(property)) {
             (Value::Object(keys), Some(shape)) => self.edited(shape, key, keys),
@@ -154,6 +159,28 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Public SSH keys out of texts of one or more lines, each once. What is URL-encoded already, as Proxmox keeps it, is
+/// taken too.
+///
+/// # Errors
+/// As [`ssh_keys::lines`].
+pub fn keys<T: AsRef<str>>(texts: &[T]) -> Result<Vec<String>> {
+    let texts: Vec<String> = texts.iter().map(|text| readable("sshkeys", text.as_ref()).into_owned()).collect();
+    let mut keys: Vec<String> = Vec::new();
+    for line in ssh_keys::lines(&texts)? {
+        if !keys.iter().any(|known| known == line) {
+            keys.push(line.to_owned());
+        }
+    }
+    Ok(keys)
+}
+
+/// An option's value as people read it: Proxmox keeps SSH keys URL-encoded.
+pub fn readable<'t>(key: &str, value: &'t str) -> Cow<'t, str> {
+    let encoded = key == "sshkeys" && value.contains("%20") && !value.contains(char::is_whitespace);
+    if encoded { percent_decode_str(value).decode_utf8_lossy() } else { value.into() }
+}
+
 /// Whether Proxmox keeps this option for root@pam with its password.
 pub fn is_roots(kind: GuestKind, key: &str, value: &str) -> bool {
     let real = !value.contains("mapping=") && !value.starts_with("spice") && value != "socket";
@@ -225,70 +252,4 @@ fn scalar(name: &str, given: &Value, property: Option<&Property>) -> Result<Stri
             return Err(Error::bad_argument(format!("{name}: expected one value, got {given}")));
         }
     })
-}
-
-/// A property string by the full names of its keys, in its order.
-struct Parts(Vec<Part>);
-
-struct Part {
-    key: String,
-    value: String,
-    /// Written without its key.
-    bare: bool,
-}
-
-impl Parts {
-    fn read(shape: &Shape, text: &str) -> Self {
-        let mut parts = Self(Vec::new());
-        for (key, value) in super::PropertyString::parse(text).iter() {
-            let known = shape.key(key);
-            if let Some(sets) = known.and_then(|p| p.sets) {
-                parts.0.push(Part { key: sets.to_owned(), value: key.to_owned(), bare: true });
-            }
-            let name = match key {
-                "" => default_key(shape).map_or("", |(name, _)| name),
-                _ => known.and_then(|p| p.alias).unwrap_or(key),
-            };
-            parts.0.push(Part { key: name.to_owned(), value: value.to_owned(), bare: key.is_empty() });
-        }
-        parts
-    }
-
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|part| part.key == key).map(|part| part.value.as_str())
-    }
-
-    fn set(&mut self, shape: &Shape, key: &str, value: String) {
-        if let Some(part) = self.0.iter_mut().find(|part| part.key == key) {
-            part.value = value;
-            return;
-        }
-        // A volume or a model is written without its key, a flag or a number with it.
-        let bare = default_key(shape).is_some_and(|(name, p)| name == key && p.kind == Kind::String);
-        let at = if bare { 0 } else { self.0.len() };
-        self.0.insert(at, Part { key: key.to_owned(), value, bare });
-    }
-
-    fn remove(&mut self, key: &str) {
-        self.0.retain(|part| part.key != key);
-    }
-
-    /// A VM's network device is written `model=address`, as Proxmox does.
-    fn write(&self, shape: &Shape) -> String {
-        let address = shape.keys.iter().find_map(|(_, p)| Some((p.sets?, p.alias?)));
-        let pair = address.and_then(|(model, mac)| Some(((model, self.get(model)?), (mac, self.get(mac)?))));
-        let mut out: Vec<String> = pair.iter().map(|((_, model), (_, mac))| format!("{model}={mac}")).collect();
-        for Part { key, value, bare } in &self.0 {
-            match pair {
-                Some(((model, _), (mac, _))) if key == model || key == mac => {}
-                _ if *bare || key.is_empty() => out.push(value.clone()),
-                _ => out.push(format!("{key}={value}")),
-            }
-        }
-        out.join(",")
-    }
-}
-
-fn default_key(shape: &Shape) -> Option<(&'static str, &Property)> {
-    shape.keys.iter().find(|(_, p)| p.default_key).map(|(name, p)| (*name, p))
 }

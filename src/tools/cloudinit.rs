@@ -9,7 +9,12 @@ use serde_json::Value;
 
 use super::applied::applied;
 use crate::{
-    pve::{Edit, Guest, GuestConfig, Options, api::Api, options::is_drive, ssh_keys},
+    pve::{
+        Edit, Guest, GuestConfig, Options,
+        api::Api,
+        encode,
+        options::{is_drive, keys},
+    },
     tool::*,
 };
 
@@ -104,8 +109,7 @@ impl Wanted {
 
     fn keys(&mut self, texts: Option<&[String]>) -> Result<()> {
         let Some(texts) = texts else { return Ok(()) };
-        let keys = SshKeys::parse("sshkeys", texts.iter().map(String::as_str))?;
-        self.text("sshkeys", Some(&keys.encoded()));
+        self.text("sshkeys", Some(&encode(&keys(texts)?.join("\n"))));
         Ok(())
     }
 
