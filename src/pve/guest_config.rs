@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Guest, GuestKind, Param, Reader, Request, options::readable};
+use super::{Guest, GuestKind, Param, Reader, Request, ssh_keys};
 use crate::{error::Result, plan::Plan};
 
 /// `GET …/config`: pending changes appear as if applied.
@@ -60,6 +60,11 @@ impl Reader<'_> {
     }
 }
 
+/// A value as people read it: Proxmox keeps SSH keys URL-encoded.
+fn readable(key: &str, value: &str) -> String {
+    if key == "sshkeys" { ssh_keys::decoded(value) } else { value.to_owned() }
+}
+
 /// Changes to a guest's configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Edit {
@@ -68,6 +73,7 @@ pub struct Edit {
     revert: Vec<String>,
     more: Vec<(String, String)>,
     task: bool,
+    force: bool,
 }
 
 impl Edit {
@@ -98,6 +104,11 @@ impl Edit {
         self.task = true;
         self
     }
+    /// Destroys the volumes of deleted drives (VMs only), instead of keeping them as unused.
+    pub fn force(mut self) -> Self {
+        self.force = true;
+        self
+    }
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.delete.is_empty() && self.revert.is_empty()
     }
@@ -109,12 +120,11 @@ impl Edit {
         for (key, new) in &self.set {
             let old = config.get(key);
             if old.as_deref() != Some(new.shown()) {
-                plan =
-                    plan.change(key, old.map(|old| readable(key, &old).into_owned()), Some(readable(key, new.shown())));
+                plan = plan.change(key, old.map(|old| readable(key, &old)), Some(readable(key, new.shown())));
             }
         }
         for key in &self.delete {
-            plan = plan.change(key, config.get(key).map(|old| readable(key, &old).into_owned()), None::<&str>);
+            plan = plan.change(key, config.get(key).map(|old| readable(key, &old)), None::<&str>);
         }
         let mut request = match guest.kind {
             GuestKind::Qemu if self.task => Request::post(guest.path("config")),
@@ -126,6 +136,7 @@ impl Edit {
         let request = request
             .maybe("delete", list(self.delete))
             .maybe("revert", list(self.revert))
+            .flag("force", self.force)
             .maybe("digest", config.digest.as_deref());
         let problem = || {
             let lock = config.lock().unwrap_or_default();

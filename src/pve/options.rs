@@ -4,17 +4,15 @@
 
 mod parts;
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use http::Method;
-use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use self::parts::Parts;
 use super::{
-    Guest, GuestConfig, GuestKind,
+    Guest, GuestConfig, GuestKind, SshKeys,
     api::{Api, Endpoint, Format, Given, Kind, Params, Property, Shape},
-    encode, ssh_keys,
 };
 use crate::{
     arguments::nearest,
@@ -75,7 +73,7 @@ impl<'a> Options<'a> {
     pub fn value(&self, key: &str, given: &Value, notes: &mut Vec<String>) -> Result<String> {
         let property = self.known(key)?;
         if key == "sshkeys" {
-            return Ok(encode(&keys(&texts(given))?.join("\n")).into_owned());
+            return Ok(SshKeys::parse(key, texts(given))?.encoded());
         }
         match (given, shape(property)) {
             (Value::Object(keys), Some(shape)) => self.edited(shape, key, keys),
@@ -157,28 +155,6 @@ impl<'a> Options<'a> {
             _ => text.to_owned(),
         }
     }
-}
-
-/// Public SSH keys out of texts of one or more lines, each once. What is URL-encoded already, as Proxmox keeps it, is
-/// taken too.
-///
-/// # Errors
-/// As [`ssh_keys::lines`].
-pub fn keys<T: AsRef<str>>(texts: &[T]) -> Result<Vec<String>> {
-    let texts: Vec<String> = texts.iter().map(|text| readable("sshkeys", text.as_ref()).into_owned()).collect();
-    let mut keys: Vec<String> = Vec::new();
-    for line in ssh_keys::lines(&texts)? {
-        if !keys.iter().any(|known| known == line) {
-            keys.push(line.to_owned());
-        }
-    }
-    Ok(keys)
-}
-
-/// An option's value as people read it: Proxmox keeps SSH keys URL-encoded.
-pub fn readable<'t>(key: &str, value: &'t str) -> Cow<'t, str> {
-    let encoded = key == "sshkeys" && value.contains("%20") && !value.contains(char::is_whitespace);
-    if encoded { percent_decode_str(value).decode_utf8_lossy() } else { value.into() }
 }
 
 /// Whether Proxmox keeps this option for root@pam with its password.

@@ -20,6 +20,7 @@
 mod access;
 mod appliances;
 mod by_hand;
+mod calendar;
 mod call;
 mod clock;
 mod config;
@@ -29,6 +30,7 @@ mod firewall;
 mod guest;
 mod listen;
 mod params;
+mod replication;
 mod router;
 mod routes;
 mod seed;

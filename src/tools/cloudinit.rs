@@ -9,12 +9,7 @@ use serde_json::Value;
 
 use super::applied::applied;
 use crate::{
-    pve::{
-        Edit, Guest, GuestConfig, Options,
-        api::Api,
-        encode,
-        options::{is_drive, keys},
-    },
+    pve::{Edit, Guest, GuestConfig, Options, SshKeys, api::Api, options::is_drive},
     tool::*,
 };
 
@@ -109,7 +104,8 @@ impl Wanted {
 
     fn keys(&mut self, texts: Option<&[String]>) -> Result<()> {
         let Some(texts) = texts else { return Ok(()) };
-        self.text("sshkeys", Some(&encode(&keys(texts)?.join("\n"))));
+        let keys = SshKeys::parse("sshkeys", texts.iter().map(String::as_str))?;
+        self.text("sshkeys", Some(&keys.encoded()));
         Ok(())
     }
 

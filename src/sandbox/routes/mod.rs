@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod backup_jobs;
 mod cluster;
 mod content;
 mod firewall;
@@ -10,6 +11,7 @@ mod indexes;
 mod network;
 mod nodes;
 mod pools;
+mod replication;
 mod resources;
 mod roles;
 mod rows;
@@ -38,6 +40,8 @@ pub const FAMILIES: &[&[Route]] = &[
     storage::ROUTES,
     content::ROUTES,
     transfers::ROUTES,
+    backup_jobs::ROUTES,
+    replication::ROUTES,
     firewall::ROUTES,
     firewall::rules::ROUTES,
     firewall::sets::ROUTES,
@@ -51,6 +55,7 @@ pub const FAMILIES: &[&[Route]] = &[
     guests::destroy::ROUTES,
     guests::clone::ROUTES,
     guests::disks::ROUTES,
+    guests::moves::ROUTES,
     guests::snapshots::ROUTES,
     guests::migrate::ROUTES,
     guests::cloudinit::ROUTES,

@@ -8,7 +8,7 @@ use super::{
     Wanted, ipconfig_key,
     user_data::{File, User, UserData, item, render},
 };
-use crate::{pve::options::keys, tool::*};
+use crate::{pve::SshKeys, tool::*};
 
 /// Cloud-init users, packages, commands, files. What Proxmox has no option for goes by a snippet file: its YAML is returned to be stored first.
 #[derive(Deserialize, JsonSchema)]
@@ -72,10 +72,11 @@ impl Action for ConfigureCloudInitAdvanced {
             return wanted.plan(pve.api(), &guest, &config);
         }
         let present = config.get("sshkeys").unwrap_or_default();
+        let present = SshKeys::parse("sshkeys", [&*present]).unwrap_or_default();
         let yaml = render(&UserData {
             hostname: config.get("name").as_deref(),
             ciuser: config.get("ciuser").as_deref(),
-            ssh_keys: &keys(&[present]).unwrap_or_default(),
+            ssh_keys: &present.iter().map(str::to_owned).collect::<Vec<_>>(),
             users: &users,
             packages: &self.packages,
             commands: &self.commands,
@@ -117,7 +118,9 @@ impl ConfigureCloudInitAdvanced {
         let mut users = Vec::new();
         for (i, given) in self.users.iter().enumerate() {
             let mut user: User = item("users", i, given)?;
-            user.ssh_keys = keys(&user.ssh_keys)?;
+            let field = format!("users[{i}].ssh_keys");
+            let keys = SshKeys::parse(&field, user.ssh_keys.iter().map(String::as_str))?;
+            user.ssh_keys = keys.iter().map(str::to_owned).collect();
             users.push(user);
         }
         Ok(users)
