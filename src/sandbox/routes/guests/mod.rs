@@ -9,6 +9,7 @@ pub(super) mod create;
 pub(super) mod destroy;
 pub(super) mod disks;
 pub(super) mod figures;
+mod journey;
 pub(super) mod lists;
 pub(super) mod migrate;
 mod options;
