@@ -23,6 +23,8 @@ pub struct Plan {
     pub about: Map<String, Value>,
     /// The VMID of a new guest, where it was chosen and not given: if another takes it first, plan again with the next.
     pub chosen_vmid: Option<u32>,
+    /// The requests do not build on one another: all are sent before any of their tasks is waited for.
+    pub side_by_side: bool,
     /// What the guest should be afterwards. HA's tasks end when the request is queued, so there this is what is waited for.
     pub becomes: Option<(Guest, Goal)>,
 }
@@ -47,6 +49,7 @@ impl Plan {
             problems: Vec::new(),
             about: Map::new(),
             chosen_vmid: None,
+            side_by_side: false,
             becomes: None,
         }
     }
@@ -84,6 +87,11 @@ impl Plan {
         } else {
             self.problems.push(problem());
         }
+        self
+    }
+    /// All requests are sent before any of their tasks is waited for, and one that fails keeps back none of the others.
+    pub fn side_by_side(mut self) -> Self {
+        self.side_by_side = true;
         self
     }
     pub fn becomes(mut self, guest: &Guest, state: &'static str) -> Self {

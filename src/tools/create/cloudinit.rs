@@ -8,7 +8,7 @@ use super::{
     text,
 };
 use crate::{
-    pve::{GuestConfig, ssh_keys},
+    pve::{GuestConfig, SshKeys},
     tool::*,
 };
 
@@ -89,7 +89,7 @@ impl Cloud {
     /// Who may log in, and nothing else.
     pub(super) fn login(user: &str, ssh_keys: &[String]) -> Result<Self> {
         let filled = |text: String| Some(text).filter(|text| !text.is_empty());
-        let ssh_keys = filled(ssh_keys::encode(ssh_keys)?);
+        let ssh_keys = filled(SshKeys::parse("ssh_keys", ssh_keys.iter().map(String::as_str))?.encoded());
         Ok(Self { user: filled(user.to_owned()), ssh_keys, ..Self::default() })
     }
 
@@ -100,7 +100,8 @@ impl Cloud {
         for (key, value) in given.into_iter().flatten() {
             if matches!(key.as_str(), "ssh_keys" | "sshkeys" | "ssh_key") {
                 let keys = strings(value).ok_or_else(|| not_text("cloudinit_config", key, value))?;
-                cloud.ssh_keys = Some(ssh_keys::encode(&keys)?).filter(|keys| !keys.is_empty());
+                cloud.ssh_keys = Some(SshKeys::parse("ssh_keys", keys.iter().map(String::as_str))?.encoded())
+                    .filter(|keys| !keys.is_empty());
                 continue;
             }
             let text = text(value).ok_or_else(|| not_text("cloudinit_config", key, value))?;

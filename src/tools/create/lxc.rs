@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde_json::{Map, Value};
 
 use super::Parameters;
-use crate::{pve::ssh_keys, tool::*};
+use crate::{pve::SshKeys, tool::*};
 
 /// Create a container from an OS template that a storage holds.
 #[derive(Deserialize, JsonSchema)]
@@ -75,7 +75,10 @@ impl Action for CreateLxc {
     const CONTROL: Control = Control::new(900).confirmed().waiting();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let address = Address::of("net_ip", self.net_ip.as_deref(), self.gateway.as_deref())?;
-        let keys = ssh_keys::lines(&self.ssh_public_keys)?.join("\n");
+        let keys = SshKeys::parse("ssh_public_keys", self.ssh_public_keys.iter().map(String::as_str))?
+            .iter()
+            .collect::<Vec<_>>()
+            .join("\n");
         let place = pve.place(self.node.as_deref()).await?;
         let node = place.node.as_str();
         let new = super::vmid(pve, self.vmid).await?;

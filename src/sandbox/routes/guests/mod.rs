@@ -12,6 +12,7 @@ pub(super) mod figures;
 mod journey;
 pub(super) mod lists;
 pub(super) mod migrate;
+pub(super) mod moves;
 mod options;
 pub(super) mod power;
 mod restore;
