@@ -199,22 +199,19 @@ pub(super) async fn shared(
     }
     let known: Vec<Storage> = pve.get(format!("/nodes/{}/storage", crate::pve::encode(&guest.node))).await?;
     let is_local = |id: &str| known.iter().any(|s| s.storage == id && !s.shared);
-    let (mut disks, mut discs) = (Vec::new(), Vec::new());
+    let mut local = Vec::new();
     for (key, value) in config.iter().filter(|(key, _)| holds_volume(guest.kind, key)) {
         let drive = PropertyString::parse(&value);
         let Some(volid) = drive.first().or_else(|| drive.get("file").or_else(|| drive.get("volume"))) else { continue };
         if volid.split_once(':').is_some_and(|(storage, _)| is_local(storage)) {
-            let disc = drive.get("media") == Some("cdrom") && !volid.contains("cloudinit");
-            if disc { &mut discs } else { &mut disks }.push(format!("{key} ({volid})"));
+            local.push(format!("{key} ({volid})"));
         }
     }
-    Ok(plan
-        .warn_if(!discs.is_empty(), || format!("take out what is on local storage first: {}", discs.join(", ")))
-        .check(
-            disks.is_empty(),
-            || format!("the disks of {guest} are on shared storage"),
-            || format!("{guest} cannot be cloned to {target}: on local storage are {}", disks.join(", ")),
-        ))
+    Ok(plan.check(
+        local.is_empty(),
+        || format!("the volumes of {guest} are on shared storage"),
+        || format!("{guest} cannot be cloned to {target}: on local storage are {}", local.join(", ")),
+    ))
 }
 
 /// Whether a key of the configuration names a drive or mount point.

@@ -121,13 +121,17 @@ fn plan(
     keys.sort_unstable();
     for (key, value) in keys {
         let drive = Drive::parse(value);
-        if !drive.volume.contains(':') || drive.is_cdrom() && !drive.is_cloud_init() {
+        if !drive.volume.contains(':') {
             continue;
         }
         let from = state.storage(drive.storage(), &guest.node)?;
+        // An image in a CD drive is not copied, but has to be there on the other node.
         if target != guest.node && !from.is_shared() {
             let word = if guest.kind == Kind::Qemu { "VM" } else { "CT" };
             return Err(Refusal::failed(format!("can't clone {word} to node '{target}' ({word} uses local storage)")));
+        }
+        if drive.is_cdrom() && !drive.is_cloud_init() {
+            continue;
         }
         let whole = full || drive.is_cloud_init();
         let volume = state.volumes.get(from, &guest.node, &drive.volume);

@@ -10,6 +10,7 @@ pub(super) mod destroy;
 mod detach;
 pub(super) mod disks;
 pub(super) mod figures;
+mod journey;
 pub(super) mod lists;
 pub(super) mod migrate;
 pub(super) mod moves;
