@@ -9,6 +9,8 @@ use super::{
     access::Access,
     firewall::Firewall,
     guest::{Guest, Kind},
+    ha::Ha,
+    sdn::Sdn,
     storage::{Storage, Volume, Volumes},
     tasks::Tasks,
     wire::Refusal,
@@ -39,6 +41,8 @@ pub struct Node {
     pub timezone: String,
     /// Services that were stopped by hand.
     pub stopped_services: BTreeSet<String>,
+    /// Packages that wait: name, version there, version to come, what it is.
+    pub updates: Vec<[&'static str; 4]>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -71,6 +75,8 @@ pub struct State {
     pub volumes: Volumes,
     /// By whose it is: `cluster`, `node/pve`, `guest/100`.
     pub firewalls: BTreeMap<String, Firewall>,
+    pub ha: Ha,
+    pub sdn: Sdn,
     pub pools: BTreeMap<String, Pool>,
     /// Guest → its pool, kept beside `pools` because every permission check asks.
     pool_of: HashMap<u32, String>,
@@ -100,6 +106,8 @@ impl State {
             storages: BTreeMap::new(),
             volumes: Volumes::default(),
             firewalls: BTreeMap::new(),
+            ha: Ha::default(),
+            sdn: Sdn::default(),
             pools: BTreeMap::new(),
             pool_of: HashMap::new(),
             access: Access::default(),

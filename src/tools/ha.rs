@@ -199,9 +199,12 @@ struct HaSet {
 impl Tool for HaSet {
     const NAME: &str = "proxmox-ha-set";
     const TITLE: &str = "Set high availability";
-    const API: &[&str] = &["GET /cluster/ha/resources", "POST /cluster/ha/resources", "PUT /cluster/ha/resources/{sid}"];
-    const EXAMPLE: (&str, &str) =
-        ("Make web-01 highly available", r#"{"name": "web-01", "state": "started", "max_restart": 2, "confirm": true}"#);
+    const API: &[&str] =
+        &["GET /cluster/ha/resources", "POST /cluster/ha/resources", "PUT /cluster/ha/resources/{sid}"];
+    const EXAMPLE: (&str, &str) = (
+        "Make web-01 highly available",
+        r#"{"name": "web-01", "state": "started", "max_restart": 2, "confirm": true}"#,
+    );
 }
 
 impl Action for HaSet {
@@ -218,7 +221,11 @@ impl Action for HaSet {
         };
         let old = there.as_ref();
         let state = self.state.or_else(|| there.is_none().then_some(State::Started));
-        want("state", old.map(|r| r.state.clone().unwrap_or_else(|| "started".to_owned())), state.map(|s| s.word().to_owned()));
+        want(
+            "state",
+            old.map(|r| r.state.clone().unwrap_or_else(|| "started".to_owned())),
+            state.map(|s| s.word().to_owned()),
+        );
         want("max_restart", number(old.and_then(|r| r.max_restart)), number(self.max_restart.map(u64::from)));
         want("max_relocate", number(old.and_then(|r| r.max_relocate)), number(self.max_relocate.map(u64::from)));
         want("group", old.and_then(|r| r.group.clone()), self.group.clone());

@@ -5,8 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{pve::encode, tool::*};
 
-pub const TOOLS: &[Entry] =
-    &[Entry::query::<ListBridges>(), Entry::query::<ListNetworks>(), Entry::list::<ListSdn>()];
+pub const TOOLS: &[Entry] = &[Entry::query::<ListBridges>(), Entry::query::<ListNetworks>(), Entry::list::<ListSdn>()];
 
 /// List a node's bridges (Linux and Open vSwitch) with addresses, ports and VLAN awareness: what a NIC can be put on.
 #[derive(Deserialize, JsonSchema)]

@@ -33,12 +33,14 @@ async fn power(pve: &Reader<'_>, node: &str, verb: &str, command: &str) -> Resul
     let guests = pve.resources().await?;
     let here = || guests.iter().filter(|g| &*g.node == node && &*g.status == "running");
     let (count, names) = named(here());
-    let (ha, managed) = named(here().filter(|g| g.hastate.is_some()));
+    let (ha, managed) = named(here().filter(|g| g.hastate.as_deref().is_some_and(|state| state != "ignored")));
     Ok(Plan::new(format!("{verb} node {node}"))
         .about("node", node)
         .about("running_guests", count)
         .warn_if(count > 0, || format!("{count} running guests are shut down first: {names}"))
-        .warn_if(ha > 0, || format!("high availability decides about {managed}: as its shutdown policy says, they move or stay"))
+        .warn_if(ha > 0, || {
+            format!("high availability decides about {managed}: as its shutdown policy says, they move or stay")
+        })
         .step(Request::post(format!("/nodes/{}/status", encode(node))).param("command", command)))
 }
 
@@ -124,8 +126,7 @@ async fn affected(pve: &Reader<'_>, plan: Plan, (node, vmids, state): (&str, &[u
     let asked = |vmid: u32| vmids.is_empty() || vmids.contains(&vmid);
     let here = || all.iter().filter(|g| &*g.node == node && !g.template && asked(g.vmid));
     let (count, names) = named(here().filter(|g| &*g.status == state));
-    let missing: Vec<String> =
-        vmids.iter().filter(|v| !here().any(|g| g.vmid == **v)).map(u32::to_string).collect();
+    let missing: Vec<String> = vmids.iter().filter(|v| !here().any(|g| g.vmid == **v)).map(u32::to_string).collect();
     let plan = plan
         .about("node", node)
         .about("guests", count)
@@ -162,8 +163,9 @@ impl Action for StartAll {
         // Who names guests wants them started, whatever their onboot says.
         let force = self.force || !self.vmids.is_empty();
         let request = Request::post(format!("/nodes/{}/startall", encode(&node)));
-        let plan = Plan::new(format!("start {} of node {node}", if force { "guests" } else { "the guests with onboot" }))
-            .step(request.flag("force", force).maybe("vms", list(&self.vmids)));
+        let plan =
+            Plan::new(format!("start {} of node {node}", if force { "guests" } else { "the guests with onboot" }))
+                .step(request.flag("force", force).maybe("vms", list(&self.vmids)));
         affected(pve, plan, (&node, &self.vmids, "stopped")).await
     }
 }

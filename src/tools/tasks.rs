@@ -346,7 +346,10 @@ impl Action for StopTask {
             .about("upid", upid.to_string())
             .about("node", upid.node.as_str())
             .warn_if(ended.is_some(), || {
-                format!("it has ended already ({}): nothing will change", ended.map(|s| s.to_string()).unwrap_or_default())
+                format!(
+                    "it has ended already ({}): nothing will change",
+                    ended.map(|s| s.to_string()).unwrap_or_default()
+                )
             })
             .step(Request::delete(upid.path())))
     }

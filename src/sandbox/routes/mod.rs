@@ -6,14 +6,18 @@ mod cluster;
 mod content;
 mod firewall;
 mod guests;
+mod ha;
 mod indexes;
 mod network;
+mod node_power;
 mod nodes;
 mod pools;
 mod resources;
 mod roles;
 mod rows;
+mod sdn;
 mod storage;
+mod system;
 mod tasks;
 mod tokens;
 
@@ -32,11 +36,16 @@ pub const FAMILIES: &[&[Route]] = &[
     cluster::ROUTES,
     resources::ROUTES,
     nodes::ROUTES,
+    node_power::ROUTES,
+    system::ROUTES,
+    ha::ROUTES,
+    sdn::ROUTES,
     network::ROUTES,
     tasks::ROUTES,
     storage::ROUTES,
     content::ROUTES,
     firewall::ROUTES,
+    firewall::log::ROUTES,
     firewall::rules::ROUTES,
     firewall::sets::ROUTES,
     guests::lists::ROUTES,

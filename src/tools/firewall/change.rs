@@ -57,13 +57,18 @@ impl Wanted {
             }
             plan = plan.step(request.maybe("digest", digest));
         }
-        let after: Vec<&Rule> = if self.replace { new.iter().collect() } else { new.iter().chain(&state.rules).collect() };
+        let after: Vec<&Rule> =
+            if self.replace { new.iter().collect() } else { new.iter().chain(&state.rules).collect() };
         let set = |key: &str| options.get(key).cloned().or_else(|| state.options.get(key).map(shown));
         let on = match self.enable {
             Some(enable) => enable,
             None => level.is_on(&state.options),
         };
-        Ok(if on { consequences(pve, level, plan, &after, set("policy_in"), self.enable == Some(true)).await } else { plan })
+        Ok(if on {
+            consequences(pve, level, plan, &after, set("policy_in"), self.enable == Some(true)).await
+        } else {
+            plan
+        })
     }
 
     /// The options in Proxmox's words.

@@ -1,10 +1,7 @@
 //! The firewall of a VM or container.
 
 use super::{Firewall, Level, State, change::Wanted, cluster_is_on, objects};
-use crate::{
-    pve::{PropertyString},
-    tool::*,
-};
+use crate::{pve::PropertyString, tool::*};
 
 /// Show a VM's or container's firewall: options, rules, aliases and IP sets, and what keeps it from filtering.
 #[derive(Deserialize, JsonSchema)]
@@ -23,7 +20,7 @@ impl Tool for Get {
         "GET /nodes/{node}/{type}/{vmid}/firewall/ipset",
         "GET /cluster/firewall/options",
     ];
-    const EXAMPLE: (&str, &str) = ("Which ports are open on web-01?", r#"{"name": "web-01"}"#);
+    const EXAMPLE: (&str, &str) = ("Which ports are open on web-02?", r#"{"name": "web-02"}"#);
 }
 
 impl Query for Get {
@@ -46,7 +43,9 @@ pub async fn notes(pve: &Reader<'_>, guest: &Guest) -> Vec<String> {
     let (cluster, config) = tokio::join!(cluster_is_on(pve), pve.config(guest));
     let mut notes = Vec::new();
     if cluster == Some(false) {
-        notes.push("the cluster's firewall is off: nothing is filtered until that is on (proxmox-firewall-set)".to_owned());
+        notes.push(
+            "the cluster's firewall is off: nothing is filtered until that is on (proxmox-firewall-set)".to_owned(),
+        );
     }
     let open: Vec<String> = config
         .iter()

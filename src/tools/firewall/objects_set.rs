@@ -155,7 +155,9 @@ impl ObjectSet {
         // What goes, goes first: an address that is to be excluded from now on cannot be there twice.
         for member in old.iter().filter(|member| !wanted.iter().any(|new| same(member, new))) {
             let path = format!("{}/{}", set_path(level, &self.name), encode(&member.cidr));
-            plan = plan.change("member", Some(shown(&member.cidr, member.nomatch)), None::<&str>).step(Request::delete(path));
+            plan = plan
+                .change("member", Some(shown(&member.cidr, member.nomatch)), None::<&str>)
+                .step(Request::delete(path));
         }
         for (cidr, nomatch) in wanted.iter().filter(|new| !old.iter().any(|member| same(member, new))) {
             plan = plan
@@ -172,7 +174,11 @@ impl ObjectSet {
         let cidr = match (wanted.as_slice(), there) {
             ([(cidr, false)], _) => *cidr,
             ([], Some(alias)) => alias.cidr.as_str(),
-            _ => return Err(Error::bad_argument("members: expected the alias's one address or network, as in [\"10.9.0.0/16\"]")),
+            _ => {
+                return Err(Error::bad_argument(
+                    "members: expected the alias's one address or network, as in [\"10.9.0.0/16\"]",
+                ));
+            }
         };
         let comment = self.comment.as_deref();
         Ok(match there {
@@ -264,7 +270,8 @@ impl Action for ObjectDelete {
                 let aliases: Vec<Alias> = pve.get(level.path("aliases")).await?;
                 let alias = self.find(aliases, |alias| &alias.name)?;
                 let path = level.path(&format!("aliases/{}", encode(&self.name)));
-                Ok(gone(plan, format!("{} {}", self.name, alias.cidr)).step(Request::delete(path).maybe("digest", alias.digest)))
+                Ok(gone(plan, format!("{} {}", self.name, alias.cidr))
+                    .step(Request::delete(path).maybe("digest", alias.digest)))
             }
         }
     }

@@ -61,7 +61,9 @@ impl Rule {
     /// From a row of a list.
     pub fn listed(row: Map<String, Value>) -> Self {
         let own = |key: &str| !matches!(key, "pos" | "digest" | "ipversion");
-        Self(row.into_iter().filter(|(key, _)| own(key)).filter_map(|(key, value)| Some((key, text(&value)?))).collect())
+        Self(
+            row.into_iter().filter(|(key, _)| own(key)).filter_map(|(key, value)| Some((key, text(&value)?))).collect(),
+        )
     }
 
     /// From what a caller gave.
@@ -198,9 +200,11 @@ impl Rule {
         }
         match endpoint.validate(&params) {
             Ok(_) => Ok(()),
-            Err(errors) => {
-                Err(errors.iter().map(|(name, problem)| format!("{name}: {}", problem.trim_end())).collect::<Vec<_>>().join("; "))
-            }
+            Err(errors) => Err(errors
+                .iter()
+                .map(|(name, problem)| format!("{name}: {}", problem.trim_end()))
+                .collect::<Vec<_>>()
+                .join("; ")),
         }
     }
 
@@ -208,7 +212,9 @@ impl Rule {
     pub fn lets_in(&self, port: u16, name: &str) -> bool {
         let fits = |list: &str| {
             list.split(',').any(|part| match part.split_once(':') {
-                Some((from, to)) => from.parse().is_ok_and(|from: u16| from <= port) && to.parse().is_ok_and(|to: u16| port <= to),
+                Some((from, to)) => {
+                    from.parse().is_ok_and(|from: u16| from <= port) && to.parse().is_ok_and(|to: u16| port <= to)
+                }
                 None => part == port.to_string() || part.eq_ignore_ascii_case(name),
             })
         };

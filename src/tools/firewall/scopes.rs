@@ -98,7 +98,8 @@ impl Tool for RuleDelete {
         "GET /nodes/{node}/{type}/{vmid}/firewall/rules",
         "DELETE /nodes/{node}/{type}/{vmid}/firewall/rules/{pos}",
     ];
-    const EXAMPLE: (&str, &str) = ("Delete the first firewall rule of web-01", r#"{"vmid": 100, "pos": 0, "confirm": true}"#);
+    const EXAMPLE: (&str, &str) =
+        ("Delete the first firewall rule of web-02", r#"{"vmid": 101, "pos": 0, "confirm": true}"#);
 }
 
 impl Action for RuleDelete {
@@ -109,8 +110,11 @@ impl Action for RuleDelete {
         let state = State::read(pve, &level).await?;
         let pos = self.pos as usize;
         let Some(rule) = state.rules.get(pos) else {
-            return Err(Error::not_found(format!("pos: there is no rule at position {pos}, but {}", state.rules.len()))
-                .hint("positions begin with 0"));
+            return Err(Error::not_found(format!(
+                "pos: there is no rule at position {pos}, but {}",
+                state.rules.len()
+            ))
+            .hint("positions begin with 0"));
         };
         let request = Request::delete(level.path(&format!("rules/{pos}"))).maybe("digest", state.digest);
         let plan = level.plan(&format!("delete rule {pos} of"));

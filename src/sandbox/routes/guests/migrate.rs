@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Map, Value, json};
 
-use super::{found, kind, power, root_only};
+use super::{found, kind, managed, power, root_only};
 use crate::sandbox::{
     call::Call,
     drives::{Drive, bridge},
@@ -112,26 +112,48 @@ fn migrate(call: &Call) -> Answered {
         state.storage(id, &target)?;
     }
     let with_disks = kind == Kind::Lxc || call.flag("with-local-disks") || !running;
+    let is_managed = state.ha.wants(kind, vmid).is_some();
     drop(state);
     let task = if kind == Kind::Qemu { "qmigrate" } else { "vzmigrate" };
-    call.fork(&node.clone(), task, vmid, async move |worker| {
-        let _lock = worker.lock(kind, vmid).await?;
-        worker.log(format!("starting migration of {} {vmid} to node '{target}'", kind.word()));
-        let result = transfer(&worker, (&node, &target), (kind, vmid), (with_disks, &mapping)).await;
-        if result.is_err() {
-            if let Some(guest) = worker.sandbox.state().guest_mut(vmid) {
-                guest.config.remove("lock");
-            }
-            worker.log("aborting phase 1 - cleanup resources");
-            return result.map_err(|error| format!("migration aborted: {error}"));
+    let journey = Journey { kind, vmid, node: node.clone(), target: target.clone(), running, with_disks, mapping };
+    if is_managed {
+        return managed::passed_on_migration(call, kind, vmid, &target, move |sandbox| {
+            drop(sandbox.start_as("root@pam", &node, task, &vmid.to_string(), |worker| move_guest(worker, journey)));
+        });
+    }
+    call.fork(&node, task, vmid, |worker| move_guest(worker, journey))
+}
+
+/// What is to go where.
+struct Journey {
+    kind: Kind,
+    vmid: u32,
+    node: String,
+    target: String,
+    running: bool,
+    with_disks: bool,
+    mapping: BTreeMap<String, String>,
+}
+
+/// The task of a migration.
+async fn move_guest(worker: Worker, journey: Journey) -> Result<(), String> {
+    let Journey { kind, vmid, node, target, running, with_disks, mapping } = journey;
+    let _lock = worker.lock(kind, vmid).await?;
+    worker.log(format!("starting migration of {} {vmid} to node '{target}'", kind.word()));
+    let result = transfer(&worker, (&node, &target), (kind, vmid), (with_disks, &mapping)).await;
+    if result.is_err() {
+        if let Some(guest) = worker.sandbox.state().guest_mut(vmid) {
+            guest.config.remove("lock");
         }
-        if running && kind == Kind::Lxc {
-            worker.log("start container on target node");
-            power::bring_up(&worker, &target, kind, vmid, false).await?;
-        }
-        worker.log("migration finished successfully");
-        Ok(())
-    })
+        worker.log("aborting phase 1 - cleanup resources");
+        return result.map_err(|error| format!("migration aborted: {error}"));
+    }
+    if running && kind == Kind::Lxc {
+        worker.log("start container on target node");
+        power::bring_up(&worker, &target, kind, vmid, false).await?;
+    }
+    worker.log("migration finished successfully");
+    Ok(())
 }
 
 /// Storage here → storage there.

@@ -10,6 +10,7 @@ pub(super) mod destroy;
 pub(super) mod disks;
 pub(super) mod figures;
 pub(super) mod lists;
+pub(super) mod managed;
 pub(super) mod migrate;
 mod options;
 pub(super) mod power;
