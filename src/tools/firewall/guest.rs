@@ -20,7 +20,7 @@ impl Tool for Get {
         "GET /nodes/{node}/{type}/{vmid}/firewall/ipset",
         "GET /cluster/firewall/options",
     ];
-    const EXAMPLE: (&str, &str) = ("Which ports are open on web-01?", r#"{"name": "web-01"}"#);
+    const EXAMPLE: (&str, &str) = ("Which ports are open on web-02?", r#"{"name": "web-02"}"#);
 }
 
 impl Query for Get {
@@ -62,7 +62,7 @@ pub async fn notes(pve: &Reader<'_>, guest: &Guest) -> Vec<String> {
     notes
 }
 
-/// Change a VM's or container's firewall: switch it on or off, add rules on top, or replace all.
+/// Change a guest's firewall: switch it on or off, add or replace rules.
 #[derive(Deserialize, JsonSchema)]
 pub struct Set {
     #[serde(flatten)]

@@ -39,7 +39,7 @@ impl Kind {
     }
 }
 
-/// Create a security group, IP set or alias, or change it to hold these members; with vmid a guest's own.
+/// Create or change a security group, IP set or alias of the cluster, or of a guest (vmid).
 #[derive(Deserialize, JsonSchema)]
 pub struct ObjectSet {
     kind: Kind,
@@ -47,7 +47,7 @@ pub struct ObjectSet {
     name: String,
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: Option<u32>,
-    /// All of them: a group's rules, an IP set's CIDRs (! excludes), an alias's one CIDR. Default: as they are.
+    /// All of them: rules, an IP set's CIDRs (! excludes), an alias's one CIDR.
     #[schemars(schema_with = "change::rules")]
     #[serde(default)]
     members: Option<Vec<Value>>,

@@ -33,7 +33,7 @@ impl Query for Get {
     }
 }
 
-/// Change a node's firewall, or without node the cluster's, which switches all the others on or off.
+/// Change a node's firewall, or without node the cluster's, which has to be on for any to filter.
 #[derive(Deserialize, JsonSchema)]
 pub struct Set {
     node: Option<String>,
@@ -79,7 +79,7 @@ pub struct RuleDelete {
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: Option<u32>,
     node: Option<String>,
-    /// As listed now: positions shift with every change.
+    /// Shifts with every change.
     #[schemars(range(min = 0))]
     pos: u32,
 }
@@ -99,7 +99,7 @@ impl Tool for RuleDelete {
         "DELETE /nodes/{node}/{type}/{vmid}/firewall/rules/{pos}",
     ];
     const EXAMPLE: (&str, &str) =
-        ("Delete the first firewall rule of web-01", r#"{"vmid": 100, "pos": 0, "confirm": true}"#);
+        ("Delete the first firewall rule of web-02", r#"{"vmid": 101, "pos": 0, "confirm": true}"#);
 }
 
 impl Action for RuleDelete {
