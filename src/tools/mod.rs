@@ -37,11 +37,13 @@ mod power;
 mod replication;
 mod snapshots;
 mod storage;
+mod storage_status;
 mod tags;
 mod tasks;
 mod template;
 mod upload;
 mod users;
+mod volumes;
 
 /// Family name → its tools, in the order in which documents show them.
 pub const FAMILIES: &[(&str, &[Entry])] = &[
