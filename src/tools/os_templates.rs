@@ -14,9 +14,7 @@ pub const TOOLS: &[Entry] = &[Entry::query::<ListOsTemplates>(), Entry::action::
 #[derive(Deserialize, JsonSchema)]
 struct ListOsTemplates {
     node: Option<String>,
-    /// Look for downloaded ones only here.
     storage: Option<String>,
-    /// Only those with these words, as in "debian 12".
     search: Option<String>,
     #[serde(flatten)]
     page: Page,
@@ -164,11 +162,9 @@ impl ListOsTemplates {
 /// Download a container template of Proxmox's index to a storage. Part of a name will do: the newest that fits.
 #[derive(Deserialize, JsonSchema)]
 struct DownloadOsTemplate {
-    /// As in "debian-12-standard".
     template_name: String,
     node: Option<String>,
     storage: Option<String>,
-    /// Proxmox always does.
     #[serde(default = "yes")]
     verify_checksum: bool,
 }

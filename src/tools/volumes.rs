@@ -19,9 +19,8 @@ const MANY: usize = 200;
 /// Delete a volume of a storage: an ISO image, a template, a backup, or a disk that no guest uses. Cannot be undone.
 #[derive(Deserialize, JsonSchema)]
 pub struct DeleteVolume {
-    /// As proxmox-storage-content lists it.
+    /// storage:name
     volid: String,
-    /// Needed where several nodes have it.
     node: Option<String>,
 }
 

@@ -97,11 +97,14 @@ pub async fn start(options: Options) -> Test {
 pub fn upload_dir() -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("uploads-{}", std::process::id()));
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("uploads");
         std::fs::create_dir_all(&folder).unwrap();
         for (name, bytes) in [("debian.iso", 700_000), ("debian.tar.zst", 5_000)] {
             let content: Vec<u8> = (0..bytes).map(|n: u32| (n * 31 >> 3) as u8).collect();
-            std::fs::write(folder.join(name), content).unwrap();
+            // Renamed, because other tests may be at it too.
+            let draft = folder.join(format!("{name}.{}", std::process::id()));
+            std::fs::write(&draft, content).unwrap();
+            std::fs::rename(draft, folder.join(name)).unwrap();
         }
         folder
     };
