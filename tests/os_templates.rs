@@ -13,7 +13,7 @@ fn names(list: &Value) -> Vec<&str> {
 #[tokio::test(start_paused = true)]
 async fn the_index_is_listed_with_what_is_here_already() {
     let test = start(options()).await;
-    let list = test.call("proxmox-list-os-templates", json!({"search": "debian 12 standard"})).await;
+    let list = test.call("proxmox-list-os-templates", json!({"search": "debian-12-standard"})).await;
     assert_eq!(names(&list), ["debian-12-standard_12.12-1_amd64.tar.zst", "debian-12-standard_12.7-1_amd64.tar.zst"]);
     assert_eq!(list["templates"][1]["downloaded"], json!(["local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst"]));
     assert!(list["templates"][0]["downloaded"].is_null());

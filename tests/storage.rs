@@ -3,8 +3,10 @@
 
 mod support;
 
-use proxmox_mcp::config::{Auth, TokenId};
-use proxmox_mcp::sandbox::Sandbox;
+use proxmox_mcp::{
+    config::{Auth, TokenId},
+    sandbox::Sandbox,
+};
 use serde_json::{Value, json};
 use support::{Test, options, start};
 
@@ -70,10 +72,13 @@ async fn what_a_guest_uses_is_not_deleted() {
     test.sandbox.by_hand().set(100, "ide2", Some(&format!("{volid},media=cdrom")));
     let plan = test.call("proxmox-delete-volume", json!({"volid": volid, "dry_run": true})).await;
     assert!(plan["problems"][0].as_str().unwrap().contains("ide2 of VM 100 (web-01)"), "{plan}");
-    for volid in [volid, "local-lvm:vm-100-disk-0"] {
+    for volid in [volid, "nas:100/vm-100-disk-0.qcow2"] {
         let said = test.fails("proxmox-delete-volume", delete(volid)).await;
         assert!(said.contains("is in use: ") && said.contains("of VM 100 (web-01)"), "{said}");
     }
+    // Proxmox would delete this one, of a VM that is stopped, without a word.
+    let said = test.fails("proxmox-delete-volume", delete("local-lvm:vm-107-disk-0")).await;
+    assert!(said.contains("scsi0 of VM 107 (sandbox-vm)"), "{said}");
     assert!(test.sent.writes().is_empty());
 }
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -11,9 +11,10 @@ use proxmox_mcp::{
     call::{self, App, Cluster, Context},
     config::{ClusterConfig, Endpoint, Timeouts, Tls},
     error::Kind,
-    pve::Client,
+    pve::{Client, encode},
     sandbox::{Fault, FaultKind, Sandbox},
 };
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use support::{Test, options, start};
 
@@ -45,7 +46,7 @@ async fn an_uploaded_image_is_on_the_storage_in_its_size() {
         test.call("proxmox-storage-content", json!({"node": "pve1", "storage": "local", "content": "iso"})).await;
     let volume = found["volumes"].as_array().unwrap().iter().find(|v| v["volid"] == "local:iso/debian.iso");
     assert!(volume.is_some(), "{found}");
-    let log = test.call("proxmox-task-log", json!({"upid": done["upid"]})).await.to_string();
+    let log = log(&test.sandbox, &done["upid"]).await;
     assert!(log.contains("checksum verified") && log.contains("file size is: 700000"), "{log}");
     let told: Vec<String> = test.progress.lock().unwrap().iter().map(|update| update.message.clone()).collect();
     assert!(told.iter().any(|line| line.starts_with("sending debian.iso")), "{told:?}");
@@ -158,6 +159,25 @@ async fn an_upload_that_never_left_is_tried_again() {
     assert_eq!(test.call("proxmox-upload-iso", iso()).await["exitstatus"], "OK");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_upload_can_be_cancelled_while_it_is_sent() {
+    let sandbox = Sandbox::new(options());
+    sandbox.fault(Fault::new(FaultKind::Stall).on(Method::POST, UPLOAD));
+    let mut config = proxmox_mcp::embedded::cluster_config(&sandbox);
+    config.upload_dir = Some(support::upload_dir());
+    let client = Client::with_transport(&config, Arc::new(sandbox));
+    let app = App::with_clusters(vec![Cluster { name: config.name, client }]);
+    let context = Context::default();
+    let cancel = context.cancel.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        cancel.cancel();
+    });
+    let cancelled = call::run(&app, "proxmox-upload-iso", arguments(iso()), &context).await;
+    let cancelled = cancelled.map(|answer| answer.data).unwrap_err();
+    assert_eq!((cancelled.kind(), cancelled.to_string().contains("nothing was stored")), (Kind::Cancelled, true));
+}
+
 /// An application over HTTPS, with files of its own.
 async fn over_https(
     sandbox: &Sandbox,
@@ -193,8 +213,7 @@ async fn over_https_a_file_larger_than_any_other_request_arrives_whole() {
     let given = json!({"node": "pve2", "storage": "local", "file_path": "my own (1).iso", "confirm": true});
     let done = call::run(&app, "proxmox-upload-iso", arguments(given), &Context::default()).await.unwrap();
     assert_eq!(done.data["exitstatus"], "OK", "{}", done.data);
-    let log = json!({"upid": done.data["upid"]});
-    let log = call::run(&app, "proxmox-task-log", arguments(log), &Context::default()).await.unwrap().data.to_string();
+    let log = log(&sandbox, &done.data["upid"]).await;
     assert!(log.contains(&format!("file size is: {}", content.len())) && log.contains("my_own__1_.iso"), "{log}");
 }
 
@@ -218,12 +237,24 @@ async fn over_https_a_refusal_is_understood_although_the_file_was_not_taken() {
     assert!(refused.to_string().contains("/storage/local, Datastore.AllocateTemplate"), "{refused}");
 }
 
+/// The log of a task.
+async fn log(sandbox: &Sandbox, upid: &Value) -> String {
+    let upid = upid.as_str().unwrap();
+    let node = upid.split(':').nth(1).unwrap();
+    let uri = format!("https://{node}:8006/api2/json/nodes/{node}/tasks/{}/log", encode(upid));
+    let request = Request::get(uri).header("authorization", token(sandbox)).body(Bytes::new()).unwrap();
+    String::from_utf8(sandbox.handle(request).await.unwrap().into_body().to_vec()).unwrap()
+}
+
+fn token(sandbox: &Sandbox) -> String {
+    let known = sandbox.credentials();
+    format!("PVEAPIToken={}={}", known.token_id, known.token_secret.expose_secret())
+}
+
 /// Sends a form past the client.
 async fn form(sandbox: &Sandbox, body: &str) -> (u16, String) {
-    use secrecy::ExposeSecret;
-    let known = sandbox.credentials();
     let request = Request::post("https://pve1:8006/api2/json/nodes/pve1/storage/local/upload")
-        .header("authorization", format!("PVEAPIToken={}={}", known.token_id, known.token_secret.expose_secret()))
+        .header("authorization", token(sandbox))
         .header("content-type", "multipart/form-data; boundary=B")
         .body(Bytes::from(body.to_owned()))
         .unwrap();
