@@ -100,7 +100,7 @@ pub fn upload_dir() -> PathBuf {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("uploads");
         std::fs::create_dir_all(&folder).unwrap();
         for (name, bytes) in [("debian.iso", 700_000), ("debian.tar.zst", 5_000)] {
-            let content: Vec<u8> = (0..bytes).map(|n: u32| (n * 31 >> 3) as u8).collect();
+            let content: Vec<u8> = (0..bytes).map(|n: u32| ((n * 31) >> 3) as u8).collect();
             // Renamed, because other tests may be at it too.
             let draft = folder.join(format!("{name}.{}", std::process::id()));
             std::fs::write(&draft, content).unwrap();
