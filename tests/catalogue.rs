@@ -117,6 +117,11 @@ fn what_a_tool_may_call_exists_in_proxmox() {
     let facts: Value = serde_json::from_str(&facts).unwrap();
     for tool in tools::all() {
         for api in tool.api {
+            // Any path: for the tools that are for the API itself, which hold what they send to the facts.
+            if api.ends_with(" *") {
+                assert!(tool.name.starts_with("proxmox-api-"), "{}: {api}", tool.name);
+                continue;
+            }
             for kind in ["qemu", "lxc"] {
                 let endpoint = api.replace("{type}", kind);
                 assert!(facts["endpoints"].get(&endpoint).is_some(), "{}: no endpoint {endpoint}", tool.name);

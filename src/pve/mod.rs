@@ -18,6 +18,7 @@ mod reader;
 mod request;
 mod resources;
 mod scope;
+pub mod secrets;
 mod task;
 pub mod task_log;
 mod tls;

@@ -97,9 +97,10 @@ impl Request {
         if value { self.param(key, 1) } else { self }
     }
 
-    /// What this request does by itself: a DELETE is destructive, whoever built it.
+    /// What this request does by itself: a DELETE is destructive, and a command in a guest is one, whoever built it.
     pub fn effect(&self) -> Effect {
         match self.method {
+            Method::POST if self.path.ends_with("/agent/exec") => Effect::Execute,
             Method::GET => Effect::Read,
             Method::DELETE => Effect::Destroy,
             _ => Effect::Write,

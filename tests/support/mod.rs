@@ -14,6 +14,7 @@ use proxmox_mcp::{
     call::{App, Cluster},
     config::{Auth, ClusterConfig},
     mcp::Connection,
+    policy::Policy,
     progress::{Progress, Update},
     pve::{Client, SendError, Transport},
     sandbox::{Options, Sandbox},
@@ -82,7 +83,7 @@ pub async fn start(options: Options) -> Test {
 pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
     let sent = Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() });
     let client = Client::with_transport(&config, sent.clone());
-    let app = App::with_clusters(vec![Cluster { name: config.name, client }]);
+    let app = App::with_clusters(vec![Cluster { name: config.name, client }]).with_policy(Policy { api_write: true });
     let progress = Arc::new(Mutex::new(Vec::new()));
     let seen = progress.clone();
     let listener = Progress::to(move |update| seen.lock().unwrap().push(update));
