@@ -111,12 +111,29 @@ pub struct Answer {
 
 impl Answer {
     fn new(data: &impl serde::Serialize) -> Result<Self> {
-        serde_json::to_value(data)
-            .map(|data| Self { data })
-            .map_err(|e| Error::internal(format!("the result cannot be written as JSON: {e}")))
+        let mut data = serde_json::to_value(data)
+            .map_err(|e| Error::internal(format!("the result cannot be written as JSON: {e}")))?;
+        whole(&mut data);
+        Ok(Self { data })
     }
     pub fn text(&self) -> String {
         render::text(&self.data)
+    }
+}
+
+/// Writes whole numbers without `.0`, which a model would pay for: 2 CPUs, not 2.0.
+fn whole(value: &mut Value) {
+    /// From here on not every whole number is a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(n) if n.is_f64() => {
+            if let Some(f) = n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < EXACT) {
+                *value = Value::from(f as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole),
+        Value::Object(map) => map.values_mut().for_each(whole),
+        _ => {}
     }
 }
 
@@ -206,7 +223,7 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
             _ => None,
         };
         if let Some(state) = state {
-            let checks::Checked { checked, problems } = checks::run(&reader, &plan).await;
+            let checks::Checked { checked, problems, warnings } = checks::run(&reader, &plan).await;
             let requests = plan.requests.iter().map(Shown::from).collect();
             let next = match state {
                 _ if !problems.is_empty() => "nothing was sent; what stands under problems is in the way".to_owned(),
@@ -216,7 +233,8 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
                 }
                 _ => "nothing was sent; call again without dry_run to do it".to_owned(),
             };
-            let outcome = Outcome { requests, checked, problems, next: Some(next), ..Outcome::new(state, &plan) };
+            let outcome =
+                Outcome { requests, checked, problems, warnings, next: Some(next), ..Outcome::new(state, &plan) };
             return Answer::new(&outcome);
         }
         if !plan.problems.is_empty() {
@@ -230,7 +248,8 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
         let outcome = execute::run(&cx, &reader, &tool, &plan, &approved, order.wait).await;
         if let (Some(vmid), Err(e)) = (plan.chosen_vmid, &outcome) {
             cx.client.vmids().release(vmid);
-            if e.is_conflict() && tried + 1 < TRIES {
+            // Only where nothing was made yet: a guest that a later step failed on is not made twice.
+            if e.is_conflict() && e.parts().done.is_empty() && tried + 1 < TRIES {
                 tried += 1;
                 continue;
             }
@@ -253,10 +272,13 @@ impl Order {
         let dry_run = flag("dry_run", false);
         let confirmed = flag("confirm", false) || !control.confirm;
         let wait = flag("wait", control.wait);
+        // A guest that is given ten minutes to shut down is waited for that long, and a little longer.
+        let own = args.get("timeout").and_then(Value::as_f64).filter(|_| control.timeout_key != "timeout");
+        let default = own.map_or(0.0, |own| own + 30.0).max(control.timeout as f64);
         let mut seconds = |key: &str, default: f64| {
             Duration::from_secs_f64(args.remove(key).and_then(|v| v.as_f64()).unwrap_or(default))
         };
-        let timeout = seconds(control.timeout_key, control.timeout as f64);
+        let timeout = seconds(control.timeout_key, default);
         let poll_interval = seconds("poll_interval", control.poll_interval);
         Self { dry_run, confirmed, wait: wait.then_some(WaitOptions { timeout, poll_interval }) }
     }
@@ -273,10 +295,12 @@ pub(crate) fn control_properties(control: &Control) -> Map<String, Value> {
         "wait".to_owned(),
         json!({"type": "boolean", "default": control.wait, "description": "Wait for the task to end."}),
     );
-    keys.insert(
-        control.timeout_key.to_owned(),
-        json!({"type": "number", "minimum": 0, "maximum": MAX_SECONDS, "default": control.timeout, "description": "Seconds to wait."}),
-    );
+    let mut timeout =
+        json!({"type": "number", "minimum": 0, "maximum": MAX_SECONDS, "description": "Seconds to wait."});
+    if control.timeout_listed {
+        timeout["default"] = control.timeout.into();
+    }
+    keys.insert(control.timeout_key.to_owned(), timeout);
     keys.insert(
         "poll_interval".to_owned(),
         json!({"type": "number", "minimum": 0.1, "maximum": 300, "default": control.poll_interval, "description": "Seconds between looks."}),
@@ -357,6 +381,24 @@ mod tests {
             Ok(answer) => (Kind::Internal, answer.text()),
             Err(e) => (e.kind(), e.to_string()),
         }
+    }
+
+    #[test]
+    fn whole_numbers_are_written_without_a_fraction() {
+        let data = json!({"cpus": 2.0, "load": [0.5, -3.0, 1e300], "text": "2.0", "n": 7});
+        let text = Answer::new(&data).map(|answer| answer.data.to_string());
+        assert_eq!(text.unwrap_or_default(), r#"{"cpus":2,"load":[0.5,-3,1e+300],"text":"2.0","n":7}"#);
+    }
+
+    #[test]
+    fn a_guest_s_own_time_is_waited_for() {
+        let waits = |args: Value| {
+            let mut args = args.as_object().cloned().unwrap_or_default();
+            Order::take(&Control::new(300).waiting().wait_timeout(), &mut args).wait.map(|w| w.timeout.as_secs())
+        };
+        assert_eq!(waits(json!({})), Some(300));
+        assert_eq!(waits(json!({"timeout": 600})), Some(630));
+        assert_eq!(waits(json!({"timeout": 600, "wait_timeout": 5})), Some(5));
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 pub mod arguments;
 pub mod call;
 pub mod checks;
+pub mod checksum;
 pub mod cli;
 pub mod config;
 pub mod docs;

@@ -65,6 +65,11 @@ pub trait Action: Tool {
     ) -> impl Future<Output = Result<Option<Value>>> + Send {
         async { Ok(None) }
     }
+
+    /// What to do next, where the result shows that what was begun goes on: the outcome is then `running`.
+    fn goes_on(&self, _plan: &Plan, _result: &Value) -> Option<String> {
+        None
+    }
 }
 
 /// What an action's requests were answered.
@@ -86,6 +91,8 @@ pub struct Control {
     pub timeout: u64,
     /// The waiting's own key, where `timeout` is the guest's.
     pub timeout_key: &'static str,
+    /// Its default stands in the schema; not where the reference has none.
+    pub timeout_listed: bool,
     /// Seconds between looks at a long task.
     pub poll_interval: f64,
     /// Proxmox answers when it is done: the keys about waiting are taken, and mean nothing.
@@ -94,7 +101,15 @@ pub struct Control {
 
 impl Control {
     pub const fn new(timeout: u64) -> Self {
-        Self { confirm: false, wait: false, timeout, timeout_key: "timeout", poll_interval: 2.0, instant: false }
+        Self {
+            confirm: false,
+            wait: false,
+            timeout,
+            timeout_key: "timeout",
+            timeout_listed: true,
+            poll_interval: 2.0,
+            instant: false,
+        }
     }
     /// For requests that begin no task.
     pub const fn instant() -> Self {
@@ -109,6 +124,10 @@ impl Control {
     /// For tools whose `timeout` is a parameter of Proxmox's.
     pub const fn wait_timeout(self) -> Self {
         Self { timeout_key: "wait_timeout", ..self }
+    }
+    /// Without a default in the schema.
+    pub const fn unlisted_timeout(self) -> Self {
+        Self { timeout_listed: false, ..self }
     }
 }
 
@@ -250,7 +269,10 @@ fn slim(value: &mut Value) {
     {
         map.remove(key);
     }
-    if map.get("default").is_some_and(|v| v == &Value::Bool(false) || v == "") {
+    let empty = |v: &Value| {
+        *v == Value::Bool(false) || v == "" || *v == Value::Array(vec![]) || *v == Value::Object(Map::new())
+    };
+    if map.get("default").is_some_and(empty) {
         map.remove("default");
     }
     for (key, value) in map {

@@ -17,6 +17,9 @@ use serde_json::Value;
 /// At least this share of the recordings of served methods has to agree.
 const FLOOR: f64 = 0.93;
 
+/// How many recordings there were when what is left was looked into.
+const KNOWN: usize = 773;
+
 /// What is left, by number of the recording, and why it is.
 const EXPLAINED: &[(u64, &str)] = &[
     (39, "the viewer's HTML pages are not simulated"),
@@ -75,6 +78,10 @@ async fn the_recordings_of_a_real_server_are_answered_alike() {
         share * 100.0
     );
     assert!(share >= FLOOR, "only {share:.3} agree");
+    // These are known one by one; with others there may be differences that nobody has looked into yet.
+    if records.len() == KNOWN {
+        assert_eq!(unexplained, 0, "differences that nothing explains");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 mod support;
 
 use proxmox_mcp::tool::Entry;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 /// The arguments of a tool's example; `UPID:…` stands for the newest task of the cluster.
@@ -18,13 +19,34 @@ async fn arguments(test: &support::Test, entry: &Entry) -> Value {
     arguments
 }
 
+/// What no answer may hold: the credentials, and the passwords that were given.
+fn secrets(test: &support::Test, arguments: &Value) -> Vec<String> {
+    fn given(value: &Value, secret: bool, out: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(key, value)| given(value, key.contains("password"), out)),
+            Value::Array(items) => items.iter().for_each(|item| given(item, secret, out)),
+            Value::String(text) if secret => out.push(text.clone()),
+            _ => {}
+        }
+    }
+    let known = test.sandbox.credentials();
+    let mut all = vec!["PVE:root@pam".to_owned(), known.token_secret.expose_secret().to_owned()];
+    all.push(known.password.expose_secret().to_owned());
+    given(arguments, false, &mut all);
+    all
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_example_runs() {
     for entry in proxmox_mcp::tools::all() {
         assert!(entry.example.0.len() > 9, "{}: no question", entry.name);
         let test = support::start(support::options()).await;
         let arguments = arguments(&test, entry).await;
+        let secrets = secrets(&test, &arguments);
         let result = test.call(entry.name, arguments).await;
+        for secret in secrets {
+            assert!(!result.to_string().contains(&secret), "{} tells a secret: {result}", entry.name);
+        }
         if entry.control.is_some() {
             assert!(matches!(result["state"].as_str(), Some("done" | "running")), "{}: {result}", entry.name);
         }

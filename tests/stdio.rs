@@ -97,6 +97,24 @@ fn errors_are_results_for_tools_and_protocol_errors_for_what_is_no_tool() {
     assert!(server.child.wait().unwrap().success());
 }
 
+/// Every tool's example as a dry run, through the program itself: a reply each, and nothing else on stdout.
+#[test]
+fn stdout_holds_replies_and_nothing_else_whatever_tool_is_called() {
+    let mut server = Server::start();
+    for (id, tool) in (1..).zip(proxmox_mcp::tools::all()) {
+        let mut arguments: Value = serde_json::from_str(tool.example.1).unwrap();
+        if tool.control.is_some() {
+            arguments["dry_run"] = json!(true);
+        }
+        server.call(id, tool.name, arguments);
+        let reply = server.reply();
+        assert_eq!((&reply["id"], reply["jsonrpc"].as_str()), (&json!(id), Some("2.0")), "{}", tool.name);
+        assert!(reply["result"]["content"][0]["text"].is_string(), "{}: {reply}", tool.name);
+    }
+    drop(server.stdin.take());
+    assert!(server.child.wait().unwrap().success());
+}
+
 fn run(args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
     let Output { status, stdout, stderr } =
         program(args).envs(env.iter().copied()).stdin(Stdio::null()).output().unwrap();

@@ -264,6 +264,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
             "PROXMOX_DEFAULT_BRIDGE = - (PROXMOX_DEFAULT_BRIDGE, default)",
             "PROXMOX_CONNECT_TIMEOUT = 5 (PROXMOX_CONNECT_TIMEOUT, default)",
             "PROXMOX_TIMEOUT = 30 (PROXMOX_TIMEOUT, default)",
+            "PROXMOX_UPLOAD_DIR = - (PROXMOX_UPLOAD_DIR, default)",
         ]
     );
 }

@@ -3,6 +3,7 @@
 //! methods do.
 
 mod format;
+mod option;
 mod permission;
 mod property;
 mod table;
@@ -12,6 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use http::Method;
 
+pub use option::option_privilege;
 pub use permission::{Access, Permission};
 pub use property::{Format, FormatUse, Kind, Property, Rule, Shape};
 pub use table::Api;

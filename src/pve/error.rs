@@ -84,6 +84,8 @@ pub fn from_send(request: &Request, failure: SendError) -> Error {
 }
 
 const UNCLEAR: &str = "look at the task list and at the thing itself before trying again";
+const NO_PROGRAM: &str = "Proxmox answers so where the guest has no such program: is it spelled right, with its path? A \
+                          shell line needs a shell (shell: sh), a program with arguments args";
 const NO_API: &str = "is this really the Proxmox VE API, and not a proxy or another service on that port?";
 const SLOW: &str = "the node or its storage is slow or hangs: try another node, or later";
 
@@ -120,6 +122,7 @@ fn judge(request: &Request, answer: &Response<Bytes>, message: &str, who: &str) 
         404 => (Kind::BadAnswer, told(NO_API)),
         501 => (Kind::NotImplemented, told("this version of Proxmox VE does not have this call")),
         503 | 595 => (Kind::Unavailable, told("the node behind this request is offline or cannot be reached")),
+        596 if write && request.path.ends_with("/agent/exec") => (Kind::Unclear, told(NO_PROGRAM)),
         502 | 504 | 596..=599 if write => (Kind::Unclear, told(UNCLEAR)),
         504 => (Kind::Timeout, told(SLOW)),
         596..=599 if message.to_ascii_lowercase().contains("timed out") => (Kind::Timeout, told(SLOW)),

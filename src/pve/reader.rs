@@ -1,5 +1,7 @@
 //! The view of a cluster that tools are given: it reads what the tool declared, and cannot write.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
@@ -86,6 +88,11 @@ impl<'a> Reader<'a> {
         self.get("/cluster/nextid").await
     }
 
+    /// What Proxmox's API accepts.
+    pub fn api(&self) -> &'a super::api::Api {
+        self.client.api()
+    }
+
     pub fn default_node(&self) -> Option<&'a str> {
         self.client.defaults().node.as_deref()
     }
@@ -94,6 +101,11 @@ impl<'a> Reader<'a> {
     }
     pub fn default_bridge(&self) -> Option<&'a str> {
         self.client.defaults().bridge.as_deref()
+    }
+
+    /// The directory whose files may be uploaded, where one is set.
+    pub fn upload_dir(&self) -> Option<&'a Path> {
+        self.client.defaults().upload_dir.as_deref()
     }
 
     pub(super) async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -57,12 +57,6 @@ pub(super) fn takes_the_rest(segment: &str) -> bool {
 }
 
 impl Api {
-    /// The table that is built in, read once for the whole process.
-    pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Api> = OnceLock::new();
-        SHARED.get_or_init(Self::embedded)
-    }
-
     /// The table that is built in: PVE 9.2.
     pub fn embedded() -> Self {
         let mut api = Self {
@@ -88,6 +82,12 @@ impl Api {
             }
         }
         api
+    }
+
+    /// The same, read once for the whole process.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Api> = OnceLock::new();
+        SHARED.get_or_init(Self::embedded)
     }
 
     fn add_endpoint(&mut self, line: &'static str) {

@@ -68,6 +68,18 @@ const TABLE: &[(&[&str], Kind, &str)] = {
             Refused,
             "is the VM up, and is qemu-guest-agent installed and started in it?",
         ),
+        (
+            &["agent error: pid", "does not exist"],
+            NotFound,
+            "the agent hands a result out once and forgets it, and forgets all when it is started anew: what the command \
+             did, it did",
+        ),
+        (
+            &["agent error:", "has been disabled"],
+            Refused,
+            "the guest forbids it: see block-rpcs (or BLACKLIST_RPC) in the settings of its qemu-guest-agent",
+        ),
+        (&["agent error:", "has not been found"], Refused, "the guest's agent is too old for it"),
         (&["is running - destroy failed"], Refused, "stop it first"),
         (&["container is running"], Refused, "stop it first"),
         (&["template if vm is running"], Refused, "stop it first"),
@@ -88,6 +100,11 @@ const TABLE: &[(&[&str], Kind, &str)] = {
         ),
         (&["snapshot feature is not available"], Refused, "the storage of one of its disks cannot take snapshots"),
         (&["vm uses local storage"], Refused, "clone on the same node, or move its disks to shared storage first"),
+        (
+            &["hotplug problem"],
+            Refused,
+            "the running guest did not take the change, which stays pending: it is made when the guest is stopped and started",
+        ),
         (&["unable to shrink disk"], Refused, "disks only grow: give a larger size"),
         (&["shrinking disks is not supported"], Refused, "disks only grow: give a larger size"),
         (&["reserved name"], BadArgument, "choose another name"),

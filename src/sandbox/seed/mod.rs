@@ -173,6 +173,8 @@ fn storages(state: &mut State, nodes: &[String], now: u64) {
         .with("content", "images,rootdir,iso,vztmpl,backup")
         .with("prune-backups", "keep-last=3,keep-weekly=4");
     add(state, "nas", "nfs", 8 * 1024 * GIB, nas);
+    let tank = Config::new().with("pool", "tank/guests").with("sparse", 1).with("content", "images,rootdir");
+    add(state, "tank", "zfspool", 1_800 * GIB, tank);
     let files = [
         ("iso/debian-12.7.0-amd64-netinst.iso", "iso", "iso", 631 * MIB),
         ("iso/virtio-win-0.1.262.iso", "iso", "iso", 708 * MIB),
@@ -187,6 +189,10 @@ fn storages(state: &mut State, nodes: &[String], now: u64) {
                 Volume::new(format!("local:{name}"), content, format, size).at(now - 4_000_000),
             );
         }
+        let image = "local:import/debian-12-generic-amd64.qcow2";
+        let mut image = Volume::new(image, "import", "qcow2", 3 * GIB).at(now - 2_000_000);
+        image.used = 424 * MIB;
+        state.add_volume("local", node, image);
     }
     let shared = [
         ("iso/ubuntu-24.04.1-live-server-amd64.iso", "iso", "iso", 2_652 * MIB),

@@ -11,6 +11,7 @@ pub(super) mod disks;
 pub(super) mod figures;
 pub(super) mod lists;
 pub(super) mod migrate;
+pub(super) mod moves;
 mod options;
 pub(super) mod power;
 mod restore;

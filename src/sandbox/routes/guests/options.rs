@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::percent_decode_str;
 
-use crate::sandbox::{
-    call::Call,
-    config::property,
-    drives::{Drive, Wanted, check_storage},
-    guest::{Kind, is_drive_key, is_numbered},
-    params::split_list,
-    wire::Refusal,
+use crate::{
+    pve::api::option_privilege,
+    sandbox::{
+        call::Call,
+        config::property,
+        drives::{Drive, Wanted, check_storage},
+        guest::{Kind, is_drive_key, is_numbered},
+        params::split_list,
+        state::State,
+        wire::Refusal,
+    },
 };
 
 /// Parameters that are not options of the guest.
@@ -77,7 +81,7 @@ pub(super) fn check_values(call: &Call, kind: Kind, set: &mut [(String, String)]
                     return Err(Refusal::forbidden(text));
                 }
             }
-            key if is_drive_key(kind, key) => check_drive(call, kind, value)?,
+            key if is_drive_key(kind, key) => check_drive(call, kind, (key, value))?,
             _ => {}
         }
     }
@@ -85,9 +89,16 @@ pub(super) fn check_values(call: &Call, kind: Kind, set: &mut [(String, String)]
 }
 
 /// Whether the caller may use the storage a drive is on, and it can hold the drive.
-fn check_drive(call: &Call, kind: Kind, value: &str) -> Result<(), Refusal> {
+fn check_drive(call: &Call, kind: Kind, (key, value): (&str, &str)) -> Result<(), Refusal> {
     let drive = Drive::parse(value);
     let state = call.sandbox.state();
+    if let Some(source) = drive.options.get("import-from") {
+        check_import(call, &state, (key, &drive), source)?;
+    }
+    let iso = drive.volume.split_once(':').is_some_and(|(_, name)| name.starts_with("iso/"));
+    if iso && kind == Kind::Qemu && !drive.is_cdrom() {
+        return Err(Refusal::param(key, "explicit 'media=cdrom' is required for iso images"));
+    }
     match drive.wanted() {
         Wanted::Nothing => Ok(()),
         Wanted::New { storage, .. } | Wanted::CloudInit { storage } => {
@@ -104,6 +115,32 @@ fn check_drive(call: &Call, kind: Kind, value: &str) -> Result<(), Refusal> {
             } else {
                 state.check_any(&call.who, &path, &["Datastore.Audit", "Datastore.AllocateSpace"])
             }
+        }
+    }
+}
+
+/// Whether an image may be imported: from a disk, or from what was put on a storage for that.
+fn check_import(call: &Call, state: &State, (key, drive): (&str, &Drive), source: &str) -> Result<(), Refusal> {
+    if !matches!(drive.wanted(), Wanted::New { size: 0, .. }) {
+        let text = "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>";
+        return Err(Refusal::param(key, text));
+    }
+    let Some((storage, name)) = source.split_once(':').filter(|_| !source.starts_with('/')) else { return Ok(()) };
+    let storage = state.storage(storage, call.node())?;
+    let kind = match name.split_once('/') {
+        Some((kind @ ("iso" | "vztmpl" | "backup" | "snippets" | "import"), _)) => kind,
+        _ => "images",
+    };
+    if kind != "images" && kind != "import" {
+        let text = format!("{source} has wrong type '{kind}' - needs to be 'images' or 'import'");
+        return Err(Refusal::param(key, text));
+    }
+    let owner = state.volumes.get(storage, call.node(), source).and_then(|volume| volume.vmid);
+    match owner {
+        Some(owner) => state.check(&call.who, &format!("/vms/{owner}"), &["VM.Clone"]),
+        None => {
+            let path = format!("/storage/{}", storage.id);
+            state.check_any(&call.who, &path, &["Datastore.Audit", "Datastore.AllocateSpace"])
         }
     }
 }
@@ -136,31 +173,6 @@ fn is_ssh_key(line: &str) -> bool {
     rest.is_empty() && parts.len() > 1 && parts.first() == Some(&kind.as_bytes())
 }
 
-/// Which privilege on the guest an option needs.
-fn privilege(kind: Kind, key: &str, value: &str) -> &'static str {
-    let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
-    match (kind, stem) {
-        (_, "cores" | "sockets" | "smp" | "cpu" | "vcpus" | "cpulimit" | "cpuunits" | "affinity") => "VM.Config.CPU",
-        (Kind::Qemu, "numa") if key == "numa" => "VM.Config.CPU",
-        (_, "memory" | "balloon" | "shares" | "swap" | "hugepages" | "keephugepages" | "numa") => "VM.Config.Memory",
-        (_, "net" | "ipconfig" | "nameserver" | "searchdomain" | "hostname") => "VM.Config.Network",
-        (Kind::Qemu, "ciuser" | "cipassword" | "citype" | "cicustom" | "ciupgrade" | "sshkeys") => {
-            "VM.Config.Cloudinit"
-        }
-        (Kind::Qemu, "boot" | "bootdisk" | "unused") | (Kind::Lxc, "rootfs" | "mp" | "unused") => "VM.Config.Disk",
-        (Kind::Qemu, _) if key == "cdrom" || Drive::parse(value).is_cdrom() && is_drive_key(kind, key) => {
-            "VM.Config.CDROM"
-        }
-        (Kind::Qemu, _) if is_drive_key(kind, key) => "VM.Config.Disk",
-        (
-            Kind::Qemu,
-            "acpi" | "arch" | "audio" | "hotplug" | "kvm" | "machine" | "rng" | "scsihw" | "serial" | "smbios"
-            | "tablet" | "usb" | "hostpci" | "vga" | "watchdog",
-        ) => "VM.Config.HWType",
-        _ => "VM.Config.Options",
-    }
-}
-
 /// # Errors
 /// 403 for the first option that the caller may not set; 500 for those that are root's alone.
 pub(super) fn check_privileges(call: &Call, kind: Kind, keys: &[(&str, &str)]) -> Result<(), Refusal> {
@@ -180,7 +192,7 @@ pub(super) fn check_privileges(call: &Call, kind: Kind, keys: &[(&str, &str)]) -
         if *key == "lock" {
             continue;
         }
-        call.check(&path, &[privilege(kind, key, value)])?;
+        call.check(&path, &[option_privilege(kind.into(), key, value)])?;
         if let (true, Some(bridge)) = (is_numbered(key, "net"), property(value, "bridge")) {
             call.check(&format!("/sdn/zones/localnetwork/{bridge}"), &["SDN.Use"])?;
         }

@@ -133,13 +133,6 @@ fn check_guest(call: &Call, change: &Change) -> Result<(), Refusal> {
             }
         }
     }
-    if guest.config.flag("protection") {
-        let drive = change.delete.iter().find(|key| is_drive_key(guest.kind, key) || is_numbered(key, "unused"));
-        if drive.is_some() {
-            let word = guest.kind.word();
-            return Err(Refusal::failed(format!("can't remove {word} {} - protection mode enabled", guest.vmid)));
-        }
-    }
     Ok(())
 }
 
@@ -208,6 +201,7 @@ pub(super) fn apply(
         if let Some(guest) = state.guest_mut(vmid) {
             guest.pending.remove(key);
             guest.pending_delete.retain(|gone| gone != key);
+            guest.pending_force.retain(|gone| gone != key);
         }
     }
     for key in &change.delete {
@@ -219,7 +213,6 @@ pub(super) fn apply(
             if matches!(Drive::parse(value).wanted(), Wanted::New { .. }) {
                 log.push(format!("{key}: successfully created disk '{drive}'"));
             }
-            replace(state, vmid, key, &drive);
             drive.to_string()
         } else if is_numbered(key, "net") {
             network_device(state, kind, value)
@@ -228,7 +221,18 @@ pub(super) fn apply(
         };
         let Some(guest) = state.guest_mut(vmid) else { continue };
         guest.pending_delete.retain(|gone| gone != key);
-        if running && !is_hot(guest, key) {
+        guest.pending_force.retain(|gone| gone != key);
+        let new_cd = kind == Kind::Qemu && Drive::parse(&value).is_cdrom() && !value.contains("cloudinit");
+        if new_cd && is_drive_key(kind, key) {
+            with_boot(guest, key);
+        }
+        // A mount point is added to a running container, but not changed.
+        let changed_mount = kind == Kind::Lxc && is_numbered(key, "mp") && guest.config.has(key);
+        let later = running && (changed_mount || !is_hot(guest, key));
+        if is_drive_key(kind, key) {
+            replace(guest, key, &Drive::parse(&value), later);
+        }
+        if later {
             if guest.config.get(key) == Some(value.as_str()) {
                 guest.pending.remove(key);
             } else {
@@ -242,14 +246,10 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// A drive that another takes the place of becomes unused.
-fn replace(state: &mut State, vmid: u32, key: &str, new: &Drive) {
-    let Some(guest) = state.guest_mut(vmid) else { return };
-    let Some(old) = guest.config.get(key).map(Drive::parse) else {
-        forget_unused(guest, &new.volume);
-        return;
-    };
-    if old.volume != new.volume && old.volume.contains(':') && !old.is_cdrom() {
+/// A drive that another takes the place of becomes unused, and the other is so no longer.
+fn replace(guest: &mut Guest, key: &str, new: &Drive, later: bool) {
+    let old = guest.config.get(key).map(Drive::parse).filter(|_| !later);
+    if let Some(old) = old.filter(|old| old.volume != new.volume && old.volume.contains(':') && !old.is_cdrom()) {
         add_unused(guest, &old.volume);
     }
     forget_unused(guest, &new.volume);
@@ -262,11 +262,19 @@ fn forget_unused(guest: &mut Guest, volid: &str) {
     }
 }
 
-pub(super) fn add_unused(guest: &mut Guest, volid: &str) {
-    let free = (0..256).map(|n| format!("unused{n}")).find(|key| !guest.config.has(key));
-    if let Some(key) = free {
-        guest.config.set(key, volid);
-    }
+/// Keeps a volume that no drive has any more; the key it got.
+pub(super) fn add_unused(guest: &mut Guest, volid: &str) -> Option<String> {
+    let key = (0..256).map(|n| format!("unused{n}")).find(|key| !guest.config.has(key))?;
+    guest.config.set(key.as_str(), volid);
+    Some(key)
+}
+
+/// Whether a snapshot has this volume as a drive.
+pub(super) fn in_snapshots(guest: &Guest, volid: &str) -> bool {
+    guest.snapshots.iter().any(|snapshot| {
+        let drives = snapshot.config.iter().filter(|(key, _)| is_drive_key(guest.kind, key));
+        drives.map(|(_, text)| Drive::parse(text)).any(|drive| drive.volume == volid)
+    })
 }
 
 fn delete(
@@ -278,25 +286,39 @@ fn delete(
     let Some(guest) = state.guest_mut(vmid) else { return Ok(()) };
     guest.pending.remove(key);
     let Some(old) = guest.config.get(key).map(str::to_owned) else { return Ok(()) };
-    let device = is_numbered(key, "net") || is_drive_key(kind, key) && !Drive::parse(&old).is_cdrom();
-    if running && stubborn && device && is_hot(guest, key) {
-        guest.pending_delete.push(key.to_owned());
-        let problem = format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n");
-        return Err(Refusal::param(key, problem));
-    }
-    if running && !is_hot(guest, key) {
-        guest.pending_delete.push(key.to_owned());
-        return Ok(());
-    }
-    guest.config.remove(key);
+    let volume = Drive::parse(&old).volume;
     if is_numbered(key, "unused") {
-        state.remove_volume(&Drive::parse(&old).volume, node);
+        protected(guest, &format!("unused disk '{volume}'"))?;
+        let used = in_snapshots(guest, &volume);
+        if used && kind == Kind::Qemu {
+            let text = format!("unable to delete '{volume}' - volume is still in use (snapshot?)");
+            return Err(Refusal::failed(text));
+        }
+        guest.config.remove(key);
+        if !used {
+            state.remove_volume(&volume, node);
+        }
         return Ok(());
     }
     if is_drive_key(kind, key) {
-        let drive = Drive::parse(&old);
+        protected(guest, &format!("drive '{key}'"))?;
         without_boot(guest, key);
-        if drive.is_cloud_init() || (force && !drive.is_cdrom()) {
+    }
+    let device = is_numbered(key, "net") || is_drive_key(kind, key) && !Drive::parse(&old).is_cdrom();
+    if running && stubborn && device && is_hot(guest, key) {
+        doom(guest, key, force);
+        let problem = format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n");
+        return Err(Refusal::param(key, problem));
+    }
+    // A mount point is not taken from a running container.
+    if running && (is_numbered(key, "mp") || !is_hot(guest, key)) {
+        doom(guest, key, force);
+        return Ok(());
+    }
+    guest.config.remove(key);
+    if is_drive_key(kind, key) {
+        let drive = Drive::parse(&old);
+        if drive.is_cloud_init() || (force && kind == Kind::Qemu && !drive.is_cdrom()) {
             state.remove_volume(&drive.volume, node);
         } else if drive.volume.contains(':') && !drive.is_cdrom() {
             add_unused(guest, &drive.volume);
@@ -305,10 +327,55 @@ fn delete(
     Ok(())
 }
 
-/// Takes a device off the boot order.
+/// Notes a deletion for the next start.
+fn doom(guest: &mut Guest, key: &str, force: bool) {
+    guest.pending_delete.retain(|gone| gone != key);
+    guest.pending_delete.push(key.to_owned());
+    guest.pending_force.retain(|gone| gone != key);
+    if force && guest.kind == Kind::Qemu {
+        guest.pending_force.push(key.to_owned());
+    }
+}
+
+/// # Errors
+/// 500 for a guest whose disks are protected.
+fn protected(guest: &Guest, what: &str) -> Result<(), Refusal> {
+    match guest.config.flag("protection") {
+        true => Err(Refusal::failed(format!("can't remove {what} - protection mode enabled"))),
+        false => Ok(()),
+    }
+}
+
+/// Takes a device off the boot order; that of a running VM changes with its next start.
 pub(super) fn without_boot(guest: &mut Guest, key: &str) {
-    let Some(order) = guest.config.get("boot").and_then(|boot| property(boot, "order")) else { return };
-    let rest: Vec<_> = order.split(';').filter(|device| *device != key).collect();
-    let boot = if rest.is_empty() { " ".to_owned() } else { format!("order={}", rest.join(";")) };
-    guest.config.set("boot", boot);
+    let Some(order) = boot_order(guest) else { return };
+    let rest: Vec<_> = order.iter().filter(|device| *device != key).cloned().collect();
+    if rest.len() < order.len() || key.is_empty() {
+        set_boot(guest, &rest);
+    }
+}
+
+/// Puts a new CD drive at the end of the boot order.
+fn with_boot(guest: &mut Guest, key: &str) {
+    let Some(mut order) = boot_order(guest) else { return };
+    if !order.is_empty() && !order.iter().any(|device| device == key) {
+        order.push(key.to_owned());
+        set_boot(guest, &order);
+    }
+}
+
+fn boot_order(guest: &Guest) -> Option<Vec<String>> {
+    let boot = guest.pending.get("boot").or(guest.config.get("boot"))?;
+    let order = property(boot, "order")?;
+    Some(order.split(';').filter(|device| !device.is_empty()).map(str::to_owned).collect())
+}
+
+fn set_boot(guest: &mut Guest, order: &[String]) {
+    let boot = if order.is_empty() { " ".to_owned() } else { format!("order={}", order.join(";")) };
+    if guest.is_running() && guest.config.get("boot") != Some(boot.as_str()) {
+        guest.pending.set("boot", boot);
+    } else {
+        guest.pending.remove("boot");
+        guest.config.set("boot", boot);
+    }
 }
