@@ -92,8 +92,8 @@ fn schemas_are_portable() {
 fn lists_of_all_clusters_are_made_of_what_can_be_put_together() {
     for tool in tools::all().filter(|tool| tool.many || tool.everywhere) {
         for (name, property) in tool.output_schema()["properties"].as_object().unwrap() {
-            let counts = property["additionalProperties"]["type"] == "integer";
-            let good = matches!(property["type"].as_str(), Some("array" | "integer" | "string")) || counts;
+            let counts = matches!(property["additionalProperties"]["type"].as_str(), Some("integer" | "string"));
+            let good = matches!(property["type"].as_str(), Some("array" | "integer" | "string" | "boolean")) || counts;
             assert!(good, "{}: {name}: {property}", tool.name);
         }
     }
