@@ -17,6 +17,7 @@ use proxmox_mcp::{
     call::{App, Cluster},
     config::{Auth, ClusterConfig},
     mcp::Connection,
+    policy::Policy,
     progress::{Progress, Update},
     pve::{Client, SendError, Transport, Upload, encode},
     sandbox::{Options, Sandbox},
@@ -114,7 +115,7 @@ pub fn upload_dir() -> PathBuf {
 pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
     let sent = Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() });
     let client = Client::with_transport(&config, sent.clone());
-    let app = App::with_clusters(vec![Cluster { name: config.name, client }]);
+    let app = App::with_clusters(vec![Cluster { name: config.name, client }]).with_policy(Policy { api_write: true });
     let progress = Arc::new(Mutex::new(Vec::new()));
     let seen = progress.clone();
     let listener = Progress::to(move |update| seen.lock().unwrap().push(update));

@@ -35,7 +35,7 @@ impl AdoptQuery {
     /// its path names.
     pub fn of(request: &Request, user: String, since: Instant) -> Option<Self> {
         let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy();
-        let (endpoint, given) = Api::embedded().lookup(&request.method, &path)?;
+        let (endpoint, given) = Api::shared().lookup(&request.method, &path)?;
         let types: Vec<String> = endpoint.tasks.iter().map(|(kind, _)| (*kind).to_owned()).collect();
         if types.is_empty() {
             return None;
