@@ -7,11 +7,12 @@ import time
 import anyio
 from mcp import Client, MCPError, StdioServerParameters
 
+# Some of each sort; that the catalogue is complete is for the program's own tests.
 TOOLS = set(
-    """proxmox-list-nodes proxmox-node-status proxmox-list-vms proxmox-vm-info proxmox-list-lxc proxmox-lxc-info
-    proxmox-list-storage proxmox-storage-content proxmox-list-bridges proxmox-list-tasks proxmox-task-status
-    proxmox-wait-task proxmox-start-vm proxmox-stop-vm proxmox-reboot-vm proxmox-shutdown-vm proxmox-clone-vm
-    proxmox-delete-vm""".split()
+    """proxmox-list-nodes proxmox-list-vms proxmox-list-lxc proxmox-list-storage proxmox-wait-task proxmox-start-vm
+    proxmox-clone-vm proxmox-create-vm proxmox-configure-vm proxmox-create-lxc proxmox-cloudinit-set proxmox-vm-nic-add
+    proxmox-vm-firewall-set proxmox-upload-iso proxmox-create-snapshot proxmox-backup-vm proxmox-restore-vm
+    proxmox-vm-metrics proxmox-pool-add proxmox-assign-permission proxmox-guest-exec proxmox-register-vm-as-host""".split()
 )
 
 
@@ -115,6 +116,59 @@ async def cancelling(client, vmid):
     assert waited["exitstatus"] == "OK", waited
 
 
+async def done(client, tool, **arguments):
+    """A change that is confirmed, waited for, and ends well."""
+    outcome = await data(client, tool, **arguments)
+    assert outcome["state"] == "done", f"{tool}: {outcome}"
+    return outcome
+
+
+async def life_of_a_vm(client):
+    """From nothing to a machine with a network card, snapshot, backup and twin, and back."""
+    sure = {"confirm": True, "wait": True}
+    vm = {"name": "interop-life"}
+    made = await done(client, "proxmox-create-vm", node="pve1", storage="local-lvm", cores=1, disk_gb=4, **vm, **sure)
+    vmid = made["about"]["vmid"]
+    planned = await data(client, "proxmox-configure-vm", **vm, params={"cores": 4, "net0": {"tag": 7}}, dry_run=True)
+    changes = {change["key"]: change for change in planned["changes"]}
+    assert changes["cores"]["new"] == "4" and "tag=7" in changes["net0"]["new"], planned
+    mac = changes["net0"]["old"].split("=")[1].split(",")[0]
+    assert mac in changes["net0"]["new"], "the MAC address was lost"
+    await done(client, "proxmox-configure-vm", **vm, params={"cores": 4, "net0": {"tag": 7}}, **sure)
+    config = (await data(client, "proxmox-vm-info", **vm))["config"]
+    assert str(config["cores"]) == "4" and mac in config["net0"] and "tag=7" in config["net0"], config
+    await done(client, "proxmox-vm-nic-add", **vm, bridge="vmbr0", confirm=True)
+    await done(client, "proxmox-resize-vm-disk", **vm, disk="scsi0", grow_gb=2, confirm=True)
+    await refused(client, "proxmox-resize-vm-disk", **vm, disk="scsi0", size="1G", confirm=True)
+    await done(client, "proxmox-create-snapshot", **vm, snapname="before", **sure)
+    await done(client, "proxmox-vm-notes-update", **vm, content="made to be measured", confirm=True)
+    await done(client, "proxmox-rollback-snapshot", **vm, snapname="before", confirm=True)
+    assert "description" not in (await data(client, "proxmox-vm-info", **vm))["config"]
+    await done(client, "proxmox-backup-vm", **vm, storage="nas", confirm=True)
+    twin = await done(client, "proxmox-restore-vm", archive="latest", source_vmid=vmid, node="pve1", confirm=True)
+    await done(client, "proxmox-delete-vm", vmid=twin["about"]["vmid"], **sure)
+    await done(client, "proxmox-delete-snapshot", **vm, snapname="before", **sure)
+    await done(client, "proxmox-delete-vm", vmid=vmid, **sure)
+
+
+async def inside_and_around(client):
+    """A command in a guest, an Ansible host, figures, firewall, permissions."""
+    ran = await done(client, "proxmox-guest-exec", name="web-01", command="echo", args=["hello"])
+    assert ran["result"]["exitcode"] == 0 and ran["result"]["stdout"].strip() == "hello", ran
+    host = await data(client, "proxmox-register-vm-as-host", name="web-01")
+    assert "ansible_host=" in str(host), host
+    assert (await data(client, "proxmox-vm-metrics", name="web-01"))["series"]
+    await done(client, "proxmox-vm-firewall-set", name="web-01", enable=True, confirm=True,
+               rules=[{"type": "in", "action": "ACCEPT", "proto": "tcp", "dport": "22"}])
+    firewall = await data(client, "proxmox-vm-firewall-get", name="web-01")
+    assert any(str(rule.get("dport")) == "22" for rule in firewall["rules"]), firewall
+    await done(client, "proxmox-create-pool", poolid="interop", confirm=True)
+    await done(client, "proxmox-pool-add", poolid="interop", name="web-01", confirm=True, allow_move=True)
+    await done(client, "proxmox-assign-permission", path="/pool/interop", roles=["PVEVMUser"], users=["auditor@pve"], confirm=True)
+    await refused(client, "proxmox-assign-permission", "NoSuchRole", path="/", roles=["NoSuchRole"], users=["auditor@pve"], confirm=True)
+    assert (await data(client, "proxmox-list-infrastructure"))["nodes"]
+
+
 async def conversation(program, mode):
     # An empty directory: no .env of anybody's.
     server = StdioServerParameters(command=program, args=["--sandbox"], cwd=tempfile.mkdtemp())
@@ -127,7 +181,9 @@ async def conversation(program, mode):
         await cancelling(client, vmid)
         deleted = await data(client, "proxmox-delete-vm", vmid=vmid, confirm=True, wait=True)
         assert deleted["state"] == "done", deleted
-        print(f"mcp: {mode} ({era}): tools, plan, clone, start, errors, cancel, delete")
+        await life_of_a_vm(client)
+        await inside_and_around(client)
+        print(f"mcp: {mode} ({era}): tools, plan, clone, start, errors, cancel, delete, a VM's life, guests from inside")
 
 
 for mode in ("legacy", "auto", "2026-07-28"):

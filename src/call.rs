@@ -12,7 +12,7 @@ use crate::{
     arguments, checks,
     config::Config,
     error::{Error, Kind, Result},
-    execute,
+    everywhere, execute,
     plan::{Outcome, Shown, State},
     policy::Policy,
     progress::Progress,
@@ -62,19 +62,21 @@ impl App {
         &self.clusters
     }
 
+    /// The clusters' names, in order.
+    pub fn names(&self) -> Vec<&str> {
+        self.clusters.iter().map(|c| c.name.as_str()).collect()
+    }
+
     /// The tools that may be used, with their input schemas as models are given them.
     pub fn tools(&self) -> impl Iterator<Item = (&'static Entry, Map<String, Value>)> {
-        let names: Vec<&str> = self.clusters.iter().map(|c| c.name.as_str()).collect();
+        let names = self.names();
         tools::all()
             .filter(|entry| self.policy.allows(entry.effect).is_ok())
             .map(move |entry| (entry, entry.listed_schema(&names)))
     }
 
     fn schema(&self, index: usize, entry: &Entry) -> &Map<String, Value> {
-        self.schemas[index].get_or_init(|| {
-            let names: Vec<&str> = self.clusters.iter().map(|c| c.name.as_str()).collect();
-            entry.input_schema(&names)
-        })
+        self.schemas[index].get_or_init(|| entry.input_schema(&self.names()))
     }
 
     /// The cluster that a call names, else the first.
@@ -105,12 +107,29 @@ pub struct Answer {
 
 impl Answer {
     fn new(data: &impl serde::Serialize) -> Result<Self> {
-        serde_json::to_value(data)
-            .map(|data| Self { data })
-            .map_err(|e| Error::internal(format!("the result cannot be written as JSON: {e}")))
+        let mut data = serde_json::to_value(data)
+            .map_err(|e| Error::internal(format!("the result cannot be written as JSON: {e}")))?;
+        whole(&mut data);
+        Ok(Self { data })
     }
     pub fn text(&self) -> String {
         render::text(&self.data)
+    }
+}
+
+/// Writes whole numbers without `.0`, which a model would pay for: 2 CPUs, not 2.0.
+fn whole(value: &mut Value) {
+    /// From here on not every whole number is a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(n) if n.is_f64() => {
+            if let Some(f) = n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < EXACT) {
+                *value = Value::from(f as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole),
+        Value::Object(map) => map.values_mut().for_each(whole),
+        _ => {}
     }
 }
 
@@ -136,14 +155,19 @@ pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &
     if entry.control.is_some_and(|control| !control.confirm) {
         args.remove("confirm");
     }
-    let mut args = arguments::check(app.schema(index, entry), args)?;
+    let everywhere = everywhere::asked(entry, &app.clusters, &mut args);
+    let schema = app.schema(index, entry);
+    let mut args = arguments::check(schema, args)?;
+    if everywhere {
+        return everywhere::run(app, entry, schema, args, context).await;
+    }
     let cluster = app.cluster(&mut args)?;
     let cx = Cx { entry, client: &cluster.client, policy: &app.policy, context };
     guarded(cx, args).await
 }
 
 /// Runs a tool; a panic in it becomes this call's error, and nobody else's.
-async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answer> {
+pub(crate) async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answer> {
     match AssertUnwindSafe((cx.entry.run)(cx, args)).catch_unwind().await {
         Ok(result) => result,
         Err(_) => {
@@ -220,7 +244,8 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
         let outcome = execute::run(&cx, &reader, &tool, &plan, &approved, order.wait).await;
         if let (Some(vmid), Err(e)) = (plan.chosen_vmid, &outcome) {
             cx.client.vmids().release(vmid);
-            if e.is_conflict() && tried + 1 < TRIES {
+            // Only where nothing was made yet: a guest that a later step failed on is not made twice.
+            if e.is_conflict() && e.parts().done.is_empty() && tried + 1 < TRIES {
                 tried += 1;
                 continue;
             }
@@ -243,10 +268,13 @@ impl Order {
         let dry_run = flag("dry_run", false);
         let confirmed = flag("confirm", false) || !control.confirm;
         let wait = flag("wait", control.wait);
+        // A guest that is given ten minutes to shut down is waited for that long, and a little longer.
+        let own = args.get("timeout").and_then(Value::as_f64).filter(|_| control.timeout_key != "timeout");
+        let default = own.map_or(0.0, |own| own + 30.0).max(control.timeout as f64);
         let mut seconds = |key: &str, default: f64| {
             Duration::from_secs_f64(args.remove(key).and_then(|v| v.as_f64()).unwrap_or(default))
         };
-        let timeout = seconds(control.timeout_key, control.timeout as f64);
+        let timeout = seconds(control.timeout_key, default);
         let poll_interval = seconds("poll_interval", control.poll_interval);
         Self { dry_run, confirmed, wait: wait.then_some(WaitOptions { timeout, poll_interval }) }
     }
@@ -263,10 +291,12 @@ pub(crate) fn control_properties(control: &Control) -> Map<String, Value> {
         "wait".to_owned(),
         json!({"type": "boolean", "default": control.wait, "description": "Wait for the task to end."}),
     );
-    keys.insert(
-        control.timeout_key.to_owned(),
-        json!({"type": "number", "minimum": 0, "maximum": MAX_SECONDS, "default": control.timeout, "description": "Seconds to wait."}),
-    );
+    let mut timeout =
+        json!({"type": "number", "minimum": 0, "maximum": MAX_SECONDS, "description": "Seconds to wait."});
+    if control.timeout_listed {
+        timeout["default"] = control.timeout.into();
+    }
+    keys.insert(control.timeout_key.to_owned(), timeout);
     keys.insert(
         "poll_interval".to_owned(),
         json!({"type": "number", "minimum": 0.1, "maximum": 300, "default": control.poll_interval, "description": "Seconds between looks."}),
@@ -347,6 +377,24 @@ mod tests {
             Ok(answer) => (Kind::Internal, answer.text()),
             Err(e) => (e.kind(), e.to_string()),
         }
+    }
+
+    #[test]
+    fn whole_numbers_are_written_without_a_fraction() {
+        let data = json!({"cpus": 2.0, "load": [0.5, -3.0, 1e300], "text": "2.0", "n": 7});
+        let text = Answer::new(&data).map(|answer| answer.data.to_string());
+        assert_eq!(text.unwrap_or_default(), r#"{"cpus":2,"load":[0.5,-3,1e+300],"text":"2.0","n":7}"#);
+    }
+
+    #[test]
+    fn a_guest_s_own_time_is_waited_for() {
+        let waits = |args: Value| {
+            let mut args = args.as_object().cloned().unwrap_or_default();
+            Order::take(&Control::new(300).waiting().wait_timeout(), &mut args).wait.map(|w| w.timeout.as_secs())
+        };
+        assert_eq!(waits(json!({})), Some(300));
+        assert_eq!(waits(json!({"timeout": 600})), Some(630));
+        assert_eq!(waits(json!({"timeout": 600, "wait_timeout": 5})), Some(5));
     }
 
     #[tokio::test(start_paused = true)]

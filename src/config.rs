@@ -41,6 +41,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// The shared timeouts; each cluster has its own copy, possibly changed.
     pub timeouts: Timeouts,
+    /// The shared directory for uploads; as the timeouts.
+    pub upload_dir: Option<PathBuf>,
     /// The `.env` file that was read, if any.
     pub env_file: Option<PathBuf>,
     /// Where the program's own settings came from.
@@ -61,6 +63,8 @@ pub struct ClusterConfig {
     pub default_node: Option<String>,
     pub default_storage: Option<String>,
     pub default_bridge: Option<String>,
+    /// The directory whose files may be uploaded; as given, nobody has looked at it.
+    pub upload_dir: Option<PathBuf>,
     pub timeouts: Timeouts,
     /// Which name each setting came from.
     pub sources: Vec<Source>,
@@ -84,6 +88,9 @@ impl Default for Timeouts {
 
 /// The name of the only cluster, where `PROXMOX_CLUSTERS` gives none.
 pub const ONLY_CLUSTER: &str = "default";
+
+/// What a call says in place of a cluster's name when it means every one; no cluster is called so.
+pub const ALL_CLUSTERS: &str = "all";
 
 /// The settings as command-line arguments, valid for every command.
 pub fn clap_args() -> Vec<Arg> {
@@ -223,7 +230,8 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
         clusters::refuse_plain_settings(&mut program, first)?;
     }
     // Its sources are told by the clusters, each of which looks for itself.
-    let shared = timeouts(&mut Lookup::new(inputs, read, Vec::new()))?;
+    let mut plain = Lookup::new(inputs, read, Vec::new());
+    let (shared, upload_dir) = (timeouts(&mut plain)?, upload_dir(&mut plain)?);
 
     let mut warnings = clusters::unknown_names(inputs, &names);
     let mut resolved = Vec::new();
@@ -246,6 +254,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
         sandbox,
         log_level,
         timeouts: shared,
+        upload_dir,
         env_file: inputs.dotenv.as_ref().map(|file| file.path.clone()),
         sources: program.sources,
         warnings,
@@ -260,6 +269,7 @@ fn cluster(name: &str, lookup: &mut Lookup<'_>) -> Result<ClusterConfig> {
     let default_storage = lookup.parsed(&table::DEFAULT_STORAGE, "the name of a storage", None, word)?;
     let default_bridge = lookup.parsed(&table::DEFAULT_BRIDGE, "the name of a bridge", None, word)?;
     let timeouts = timeouts(lookup)?;
+    let upload_dir = upload_dir(lookup)?;
     Ok(ClusterConfig {
         name: name.to_owned(),
         endpoints,
@@ -268,6 +278,7 @@ fn cluster(name: &str, lookup: &mut Lookup<'_>) -> Result<ClusterConfig> {
         default_node,
         default_storage,
         default_bridge,
+        upload_dir,
         timeouts,
         sources: std::mem::take(&mut lookup.sources),
     })
@@ -280,6 +291,11 @@ fn timeouts(lookup: &mut Lookup<'_>) -> Result<Timeouts> {
         connect: lookup.parsed(&table::CONNECT_TIMEOUT, EXPECTED, connect, value::duration)?,
         request: lookup.parsed(&table::REQUEST_TIMEOUT, EXPECTED, request, value::duration)?,
     })
+}
+
+fn upload_dir(lookup: &mut Lookup<'_>) -> Result<Option<PathBuf>> {
+    let given = lookup.parsed(&table::UPLOAD_DIR, "a directory", None, |text| Some(Some(text.to_owned())))?;
+    Ok(given.map(|text: String| lookup.expand(&text)))
 }
 
 /// A name that can stand in a request's path.

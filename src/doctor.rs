@@ -2,7 +2,7 @@
 //! rights, defaults) and says what is wrong, with one hint for each problem. It only reads.
 
 mod checks;
-mod rights;
+pub mod rights;
 #[cfg(test)]
 mod tests;
 

@@ -24,6 +24,7 @@ pub fn cluster_config(sandbox: &Sandbox) -> ClusterConfig {
         default_node: None,
         default_storage: None,
         default_bridge: None,
+        upload_dir: None,
         timeouts: Timeouts::default(),
         sources: Vec::new(),
     }
@@ -49,6 +50,7 @@ impl Embedded {
             endpoints: vec![Endpoint { host: server.addr.ip().to_string(), port: server.addr.port() }],
             tls: Tls::Fingerprints(vec![server.sha256]),
             timeouts: config.timeouts,
+            upload_dir: config.upload_dir.clone(),
             ..cluster_config(&sandbox)
         };
         Ok(Self { config: Config { clusters: vec![cluster], ..config.clone() }, _server: server })

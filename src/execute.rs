@@ -1,13 +1,14 @@
 //! Carries out an approved plan: sends each request once, waits for its task, and says truthfully how far it got. An
 //! answer that was lost is looked for in the task list before it is called unclear.
 
-use serde_json::Value;
+use futures::future::join_all;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
     call::Cx,
     error::{Error, Result},
-    plan::{Outcome, Plan, State},
+    plan::{Goal, Outcome, Plan, State},
     policy::Approved,
     pve::{ExitStatus, Reader, TaskEnd, Upid, WaitOptions, Waited},
     tool::{Action, Done},
@@ -25,6 +26,9 @@ pub async fn run<T: Action>(
     approved: &[Approved],
     wait: Option<WaitOptions>,
 ) -> Result<Outcome> {
+    if plan.side_by_side && approved.len() > 1 {
+        return side_by_side(cx, reader, plan, approved, wait).await;
+    }
     let started = Instant::now();
     let mut outcome = Outcome::new(State::Done, plan);
     let (mut done, mut answers) = (Vec::new(), Vec::new());
@@ -77,6 +81,67 @@ pub async fn run<T: Action>(
     Ok(outcome)
 }
 
+/// Sends all requests, then waits for all their tasks. The tasks are the outcome's result.
+async fn side_by_side(
+    cx: &Cx<'_>,
+    reader: &Reader<'_>,
+    plan: &Plan,
+    approved: &[Approved],
+    wait: Option<WaitOptions>,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let mut outcome = Outcome::new(State::Done, plan);
+    let (mut done, mut failed, mut begun) = (Vec::new(), Vec::new(), Vec::new());
+    for request in approved {
+        match send(cx, reader, request).await.and_then(|answer| upid_of(&answer)) {
+            Ok(Some(upid)) => begun.push((request.request(), upid)),
+            Ok(None) => done.push(request.request().to_string()),
+            Err(e) => failed.push(e),
+        }
+    }
+    let ends = match wait {
+        Some(wait) => join_all(begun.iter().map(|(_, upid)| reader.wait(upid, wait))).await,
+        None => Vec::new(),
+    };
+    let mut ends = ends.into_iter();
+    let mut tasks = Vec::new();
+    for (request, upid) in begun {
+        let (state, exitstatus) = match ends.next() {
+            Some(Ok(Waited::Done(end))) => {
+                note(&mut outcome, &end);
+                (State::Done, Some(end.status.to_string()))
+            }
+            Some(Ok(Waited::Running { .. })) | None => (State::Running, None),
+            Some(Err(e)) => {
+                failed.push(e);
+                continue;
+            }
+        };
+        done.push(format!("{request} ({upid})"));
+        if state == State::Running {
+            outcome.state = State::Running;
+            outcome.next = Some("follow each of the tasks with proxmox-wait-task".to_owned());
+        }
+        let mut task = json!({"upid": upid.to_string(), "state": state});
+        if let Some(exitstatus) = exitstatus {
+            task["exitstatus"] = exitstatus.into();
+        }
+        tasks.push(task);
+        outcome.upid = Some(upid.to_string());
+    }
+    let mut failed = failed.into_iter();
+    if let Some(first) = failed.next() {
+        let mut more = done;
+        more.extend(failed.map(|e| format!("failed too: {e}")));
+        return Err(with_done(first, &more));
+    }
+    outcome.result = Some(json!({"tasks": tasks}));
+    if wait.is_some() {
+        outcome.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
+    }
+    Ok(outcome)
+}
+
 /// How long a step that others build on is waited for when the caller does not wait for the whole.
 const BETWEEN_STEPS: WaitOptions =
     WaitOptions { timeout: std::time::Duration::from_secs(900), poll_interval: std::time::Duration::from_secs(2) };
@@ -89,7 +154,11 @@ fn follow(upid: &Upid) -> String {
 async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
     reader.check(approved.request())?;
     let before = Instant::now();
-    match cx.client.execute(approved).await {
+    let sent = match &approved.request().file {
+        None => cx.client.execute(approved).await,
+        Some(file) => cx.client.upload(approved, file.clone(), reader.scope()).await,
+    };
+    match sent {
         Err(e) if e.is_unclear() => match reader.adopt_lost_task(approved.request(), before).await {
             Ok(Some(upid)) => Ok(Value::from(upid.to_string())),
             _ => Err(e),
@@ -115,13 +184,17 @@ fn note(outcome: &mut Outcome, end: &TaskEnd) {
 
 /// HA answers when the request is queued: wait for the guest itself.
 async fn settle(reader: &Reader<'_>, plan: &Plan, outcome: &mut Outcome, wait: WaitOptions) -> Result<()> {
-    let Some((guest, state)) = &plan.becomes else {
+    let Some((guest, goal)) = &plan.becomes else {
         outcome.warnings.push("the guest is managed by HA: its task ends when the request is queued".to_owned());
         return Ok(());
     };
-    if !reader.wait_for_state(guest, state, wait).await? {
+    let (reached, goal) = match goal {
+        Goal::State(state) => (reader.wait_for_state(guest, state, wait).await?, (*state).to_owned()),
+        Goal::Node(node) => (reader.wait_for_node(guest, node, wait).await?, format!("on {node}")),
+    };
+    if !reached {
         outcome.state = State::Running;
-        outcome.warnings.push(format!("HA has queued the request; {guest} is not {state} yet"));
+        outcome.warnings.push(format!("HA has queued the request; {guest} is not {goal} yet"));
         outcome.next = Some("look again with proxmox-vm-info or proxmox-lxc-info".to_owned());
     }
     Ok(())

@@ -3,12 +3,14 @@
 pub mod arguments;
 pub mod call;
 pub mod checks;
+pub mod checksum;
 pub mod cli;
 pub mod config;
 pub mod docs;
 pub mod doctor;
 pub mod embedded;
 pub mod error;
+mod everywhere;
 mod execute;
 pub mod mcp;
 pub mod plan;

@@ -23,9 +23,19 @@ pub struct Plan {
     pub about: Map<String, Value>,
     /// The VMID of a new guest, where it was chosen and not given: if another takes it first, plan again with the next.
     pub chosen_vmid: Option<u32>,
-    /// The power state the guest should be in afterwards. HA's tasks end when the request is queued, so there this is
-    /// what is waited for.
-    pub becomes: Option<(Guest, &'static str)>,
+    /// The requests do not build on one another: all are sent before any of their tasks is waited for.
+    pub side_by_side: bool,
+    /// What the guest should be afterwards. HA's tasks end when the request is queued, so there this is what is waited for.
+    pub becomes: Option<(Guest, Goal)>,
+}
+
+/// What a guest becomes by a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// `running` or `stopped`.
+    State(&'static str),
+    /// On this node.
+    Node(String),
 }
 
 impl Plan {
@@ -39,6 +49,7 @@ impl Plan {
             problems: Vec::new(),
             about: Map::new(),
             chosen_vmid: None,
+            side_by_side: false,
             becomes: None,
         }
     }
@@ -78,8 +89,17 @@ impl Plan {
         }
         self
     }
+    /// All requests are sent before any of their tasks is waited for, and one that fails keeps back none of the others.
+    pub fn side_by_side(mut self) -> Self {
+        self.side_by_side = true;
+        self
+    }
     pub fn becomes(mut self, guest: &Guest, state: &'static str) -> Self {
-        self.becomes = Some((guest.clone(), state));
+        self.becomes = Some((guest.clone(), Goal::State(state)));
+        self
+    }
+    pub fn moves(mut self, guest: &Guest, node: &str) -> Self {
+        self.becomes = Some((guest.clone(), Goal::Node(node.to_owned())));
         self
     }
 }

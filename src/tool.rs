@@ -10,7 +10,11 @@ use serde_json::{Map, Value};
 pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
-use crate::call::{self, Answer, Cx};
+use crate::{
+    call::{self, Answer, Cx},
+    config::ALL_CLUSTERS,
+    everywhere,
+};
 pub use crate::{
     error::{Error, Result},
     plan::{Outcome, Plan},
@@ -87,6 +91,8 @@ pub struct Control {
     pub timeout: u64,
     /// The waiting's own key, where `timeout` is the guest's.
     pub timeout_key: &'static str,
+    /// Its default stands in the schema; not where the reference has none.
+    pub timeout_listed: bool,
     /// Seconds between looks at a long task.
     pub poll_interval: f64,
     /// Proxmox answers when it is done: the keys about waiting are taken, and mean nothing.
@@ -95,7 +101,15 @@ pub struct Control {
 
 impl Control {
     pub const fn new(timeout: u64) -> Self {
-        Self { confirm: false, wait: false, timeout, timeout_key: "timeout", poll_interval: 2.0, instant: false }
+        Self {
+            confirm: false,
+            wait: false,
+            timeout,
+            timeout_key: "timeout",
+            timeout_listed: true,
+            poll_interval: 2.0,
+            instant: false,
+        }
     }
     /// For requests that begin no task.
     pub const fn instant() -> Self {
@@ -110,6 +124,10 @@ impl Control {
     /// For tools whose `timeout` is a parameter of Proxmox's.
     pub const fn wait_timeout(self) -> Self {
         Self { timeout_key: "wait_timeout", ..self }
+    }
+    /// Without a default in the schema.
+    pub const fn unlisted_timeout(self) -> Self {
+        Self { timeout_listed: false, ..self }
     }
 }
 
@@ -127,6 +145,8 @@ pub struct Entry {
     pub example: (&'static str, &'static str),
     /// Takes `cluster: "all"`.
     pub many: bool,
+    /// Asks every cluster, whatever the call says.
+    pub everywhere: bool,
     input: fn() -> Map<String, Value>,
     output: fn() -> Map<String, Value>,
     pub(crate) run: Run,
@@ -137,6 +157,7 @@ impl Entry {
         Self {
             example: T::EXAMPLE,
             many: false,
+            everywhere: false,
             name: T::NAME,
             title: T::TITLE,
             effect: Effect::Read,
@@ -151,10 +172,15 @@ impl Entry {
     pub const fn list<T: Query>() -> Self {
         Self { many: true, ..Self::query::<T>() }
     }
+    /// A query that always asks all clusters.
+    pub const fn everywhere<T: Query>() -> Self {
+        Self { everywhere: true, ..Self::query::<T>() }
+    }
     pub const fn action<T: Action>() -> Self {
         Self {
             example: T::EXAMPLE,
             many: false,
+            everywhere: false,
             name: T::NAME,
             title: T::TITLE,
             effect: T::EFFECT,
@@ -180,10 +206,12 @@ impl Entry {
             if let Some(control) = &self.control {
                 properties.extend(call::control_properties(control));
             }
-            if clusters.len() > 1 {
+            if clusters.len() > 1 && !self.everywhere {
+                let all = self.many.then_some(ALL_CLUSTERS);
+                let names: Vec<&str> = clusters.iter().copied().chain(all).collect();
                 properties.insert(
                     "cluster".to_owned(),
-                    serde_json::json!({"type": "string", "enum": clusters, "description": "Cluster; default the first."}),
+                    serde_json::json!({"type": "string", "enum": names, "description": "Cluster; default the first."}),
                 );
             }
         }
@@ -214,9 +242,22 @@ impl Entry {
         }
     }
 
-    /// JSON Schema of `structuredContent`.
+    /// JSON Schema of `structuredContent`, as one cluster answers.
     pub fn output_schema(&self) -> Map<String, Value> {
-        (self.output)()
+        let mut schema = (self.output)();
+        if self.everywhere {
+            everywhere::widen(&mut schema);
+        }
+        schema
+    }
+
+    /// JSON Schema of `structuredContent` where these clusters are configured.
+    pub fn output_schema_for(&self, clusters: &[&str]) -> Map<String, Value> {
+        let mut schema = self.output_schema();
+        if self.many && clusters.len() > 1 {
+            everywhere::widen(&mut schema);
+        }
+        schema
     }
 }
 
@@ -228,7 +269,10 @@ fn slim(value: &mut Value) {
     {
         map.remove(key);
     }
-    if map.get("default").is_some_and(|v| v == &Value::Bool(false) || v == "") {
+    let empty = |v: &Value| {
+        *v == Value::Bool(false) || v == "" || *v == Value::Array(vec![]) || *v == Value::Object(Map::new())
+    };
+    if map.get("default").is_some_and(empty) {
         map.remove("default");
     }
     for (key, value) in map {

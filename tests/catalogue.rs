@@ -78,11 +78,24 @@ fn schemas_are_portable() {
         }
     }
     for tool in tools::all() {
-        for schema in [tool.input_schema(&["a", "b"]), tool.output_schema()] {
+        for schema in [tool.input_schema(&["a", "b"]), tool.output_schema_for(&["a", "b"])] {
             assert_eq!(schema["type"], "object", "{}", tool.name);
             walk(tool.name, &Value::Object(schema));
         }
-        assert!(tool.input_schema(&["a", "b"])["properties"]["cluster"]["enum"].is_array(), "{}", tool.name);
+        let named = tool.input_schema(&["a", "b"])["properties"].get("cluster").is_some();
+        assert_eq!(named, !tool.everywhere, "{}", tool.name);
+    }
+}
+
+/// What comes of several clusters is put together by its form: rows, numbers, counts, words.
+#[test]
+fn lists_of_all_clusters_are_made_of_what_can_be_put_together() {
+    for tool in tools::all().filter(|tool| tool.many || tool.everywhere) {
+        for (name, property) in tool.output_schema()["properties"].as_object().unwrap() {
+            let counts = property["additionalProperties"]["type"] == "integer";
+            let good = matches!(property["type"].as_str(), Some("array" | "integer" | "string")) || counts;
+            assert!(good, "{}: {name}: {property}", tool.name);
+        }
     }
 }
 

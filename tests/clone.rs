@@ -104,6 +104,55 @@ async fn a_clone_that_fails_leaves_nothing_and_tells_the_log() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clone_of_a_snapshot_goes_into_a_pool_with_its_description() {
+    let test = start(options()).await;
+    let call = json!({"source_vmid": 100, "snapname": "before-upgrade", "name": "old-web", "pool": "development",
+        "description": "as it was", "confirm": true, "wait": true});
+    assert_eq!(test.call("proxmox-clone-vm", call).await["exitstatus"], "OK");
+    let info = test.call("proxmox-vm-info", json!({"vmid": 112})).await;
+    assert_eq!(info["config"]["description"], "as it was");
+    tokio::time::sleep(std::time::Duration::from_secs(15)).await;
+    let listed = test.call("proxmox-list-vms", json!({"pool": "development", "search": "old-web"})).await;
+    assert_eq!(listed["total"], 1, "{listed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_is_not_there_is_answered_with_those_that_are() {
+    let test = start(options()).await;
+    let words = test.fails("proxmox-clone-vm", json!({"source_vmid": 100, "snapname": "x", "confirm": true})).await;
+    assert!(words.contains("VM 100 (web-01) on pve1 has no snapshot x, only before-upgrade"), "{words}");
+    assert!(test.sent.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clone_for_another_node_needs_shared_storage() {
+    let test = start(options()).await;
+    let words =
+        test.fails("proxmox-clone-vm", json!({"source_vmid": 9001, "target_node": "pve2", "confirm": true})).await;
+    let local = "cannot be cloned to pve2: on local storage are ide2 (local-lvm:vm-9001-cloudinit), scsi0 (local-lvm:base-9001-disk-0)";
+    assert!(words.contains(local), "{words}");
+    assert!(test.sent.writes().is_empty());
+    let call = json!({"source_vmid": 9000, "target_node": "pve2", "name": "far", "confirm": true, "wait": true});
+    assert_eq!(test.call("proxmox-clone-vm", call).await["exitstatus"], "OK");
+    assert_eq!(test.call("proxmox-vm-info", json!({"vmid": 112})).await["node"], "pve2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_container_is_cloned_and_a_running_one_from_a_snapshot_only() {
+    let test = start(options()).await;
+    let call = json!({"source_vmid": 111, "hostname": "devbox-2", "confirm": true, "wait": true});
+    assert_eq!(test.call("proxmox-clone-lxc", call).await["exitstatus"], "OK");
+    assert_eq!(test.call("proxmox-lxc-info", json!({"vmid": 112})).await["config"]["hostname"], "devbox-2");
+    test.sent.forget();
+    let words = test.fails("proxmox-clone-lxc", json!({"source_vmid": 108, "confirm": true})).await;
+    assert!(words.contains("from a snapshot only (snapname)"), "{words}");
+    assert!(test.sent.writes().is_empty());
+    test.sandbox.by_hand().snapshot(108, "now");
+    let call = json!({"source_vmid": 108, "snapname": "now", "confirm": true, "wait": true});
+    assert_eq!(test.call("proxmox-clone-lxc", call).await["exitstatus"], "OK");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deletion_needs_confirmation_and_then_the_vm_is_gone() {
     let test = start(options()).await;
     let plan = test.call("proxmox-delete-vm", json!({"vmid": 107})).await;
@@ -122,7 +171,7 @@ async fn a_deletion_needs_confirmation_and_then_the_vm_is_gone() {
 async fn a_running_vm_is_not_deleted() {
     let test = start(options()).await;
     let plan = test.call("proxmox-delete-vm", json!({"vmid": 100, "dry_run": true})).await;
-    assert!(plan["warnings"][0].as_str().unwrap().contains("running"), "{plan}");
+    assert!(plan["problems"][0].as_str().unwrap().contains("running"), "{plan}");
     let words = test.fails("proxmox-delete-vm", json!({"vmid": 100, "confirm": true, "wait": true})).await;
     assert!(words.contains("is running"), "{words}");
 }

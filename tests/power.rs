@@ -119,3 +119,70 @@ async fn an_argument_of_the_reference_that_needs_no_confirmation_is_taken_all_th
     let plan = test.call("proxmox-start-vm", json!({"vmid": 107, "confirm": true, "dry_run": true})).await;
     assert_eq!(plan["state"], "planned");
 }
+
+#[tokio::test(start_paused = true)]
+async fn containers_start_stop_shut_down_and_reboot() {
+    let test = start(options()).await;
+    for (tool, arguments, status) in [
+        ("proxmox-start-lxc", json!({"vmid": 111, "wait": true}), "running"),
+        ("proxmox-reboot-lxc", json!({"vmid": 111, "wait": true}), "running"),
+        ("proxmox-shutdown-lxc", json!({"vmid": 111, "timeout": 30, "force": true, "wait": true}), "stopped"),
+        ("proxmox-stop-lxc", json!({"vmid": 108, "timeout": 60, "wait": true}), "stopped"),
+    ] {
+        test.sent.forget();
+        let done = test.call(tool, arguments.clone()).await;
+        assert_eq!(done["exitstatus"], "OK", "{tool}: {done}");
+        assert_eq!(test.sent.writes().len(), 1, "{tool}");
+        let info = test.call("proxmox-lxc-info", json!({"vmid": arguments["vmid"]})).await;
+        assert_eq!(info["status"], status, "{tool}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_for_containers_takes_no_vm() {
+    let test = start(options()).await;
+    let words = test.fails("proxmox-start-lxc", json!({"vmid": 107})).await;
+    assert!(words.contains("VM"), "{words}");
+    let words = test.fails("proxmox-stop-lxc", json!({"vmid": 111, "wait": true})).await;
+    assert!(words.contains("CT 111 not running"), "{words}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_vm_stands_still_until_it_is_resumed() {
+    let test = start(options()).await;
+    test.call("proxmox-suspend-vm", json!({"vmid": 105, "wait": true})).await;
+    let words = test.fails("proxmox-shutdown-vm", json!({"vmid": 105})).await;
+    assert!(words.contains("VM is paused - cannot shutdown"), "{words}");
+    test.call("proxmox-resume-vm", json!({"vmid": 105, "wait": true})).await;
+    assert_eq!(test.call("proxmox-reboot-vm", json!({"vmid": 105, "wait": true})).await["exitstatus"], "OK");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hibernated_vm_is_off_and_goes_on_when_resumed() {
+    let test = start(options()).await;
+    let plan = test.call("proxmox-hibernate-vm", json!({"vmid": 104, "dry_run": true})).await;
+    assert_eq!(plan["requests"][0]["params"], json!({"todisk": "1"}));
+    test.call("proxmox-hibernate-vm", json!({"vmid": 104, "wait": true})).await;
+    assert_eq!(test.call("proxmox-vm-info", json!({"vmid": 104})).await["status"], "stopped");
+    let resumed = test.call("proxmox-resume-vm", json!({"vmid": 104, "wait": true})).await;
+    assert_eq!(resumed["exitstatus"], "OK", "{resumed}");
+    assert_eq!(test.call("proxmox-vm-info", json!({"vmid": 104})).await["status"], "running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_is_asked_about_first() {
+    let test = start(options()).await;
+    assert_eq!(test.call("proxmox-reset-vm", json!({"vmid": 105})).await["state"], "needs_confirmation");
+    assert!(test.sent.writes().is_empty());
+    let done = test.call("proxmox-reset-vm", json!({"vmid": 105, "confirm": true, "wait": true})).await;
+    assert_eq!(done["exitstatus"], "OK");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_with_hard_ends_a_shutdown_under_way() {
+    let test = start(options()).await;
+    test.call("proxmox-shutdown-lxc", json!({"vmid": 108})).await;
+    let stopped = test.call("proxmox-stop-lxc", json!({"vmid": 108, "hard": true, "wait": true})).await;
+    assert_eq!(stopped["exitstatus"], "OK", "{stopped}");
+    assert!(stopped["seconds"].as_f64().unwrap() < 3.0, "{stopped}");
+}

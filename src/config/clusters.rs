@@ -19,6 +19,9 @@ pub(super) fn names(found: &Found) -> Result<Vec<String>> {
         if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
             return Err(found.bad("names of letters, digits, - and _, separated by commas"));
         }
+        if name == super::ALL_CLUSTERS {
+            return Err(found.bad("names other than all, which stands for every one"));
+        }
         if !seen.insert(as_variable(name).to_ascii_uppercase()) {
             return Err(found.bad("names that differ in more than case, - and _"));
         }

@@ -278,6 +278,16 @@ pub static REQUEST_TIMEOUT: Setting = Setting {
     scope: Scope::Shared,
     ..BASE
 };
+pub static UPLOAD_DIR: Setting = Setting {
+    name: "PROXMOX_UPLOAD_DIR",
+    flag: "upload-dir",
+    value: "DIR",
+    example: "/srv/isos",
+    help: "Directory on this machine whose files may be uploaded. Without it, nothing is: a tool shall not send any file it is told to.",
+    group: Group::Program,
+    scope: Scope::Shared,
+    ..BASE
+};
 pub static CLUSTERS: Setting = Setting {
     name: "PROXMOX_CLUSTERS",
     flag: "clusters",
@@ -343,6 +353,7 @@ pub static SETTINGS: &[&Setting] = &[
     &CONNECT_TIMEOUT,
     &REQUEST_TIMEOUT,
     &CLUSTERS,
+    &UPLOAD_DIR,
     &SANDBOX,
     &LOG_LEVEL,
     &ENV_FILE,

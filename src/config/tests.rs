@@ -264,6 +264,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
             "PROXMOX_DEFAULT_BRIDGE = - (PROXMOX_DEFAULT_BRIDGE, default)",
             "PROXMOX_CONNECT_TIMEOUT = 5 (PROXMOX_CONNECT_TIMEOUT, default)",
             "PROXMOX_TIMEOUT = 30 (PROXMOX_TIMEOUT, default)",
+            "PROXMOX_UPLOAD_DIR = - (PROXMOX_UPLOAD_DIR, default)",
         ]
     );
 }
@@ -459,6 +460,7 @@ fn bad_input_gives_one_line_that_names_the_variable_and_what_was_expected() {
         ),
         (&[("PROXMOX_SANDBOX", "perhaps")], "PROXMOX_SANDBOX: expected true or false"),
         (&[("PROXMOX_CLUSTERS", "a,b c")], "PROXMOX_CLUSTERS: expected names of letters"),
+        (&[("PROXMOX_CLUSTERS", "a,all")], "PROXMOX_CLUSTERS: expected names other than all"),
         (&[("PROXMOX_CLUSTERS", "a,A")], "PROXMOX_CLUSTERS: expected names that differ"),
         (&[("PROXMOX_CLUSTERS", "a"), URL, TOKEN], "PROXMOX_CLUSTER_a_API_URL is not set: expected the address"),
         (&[("PROXMOX_ENV_FILE", "/missing"), URL, TOKEN], "PROXMOX_ENV_FILE: expected a readable file"),

@@ -19,7 +19,7 @@ Guests are chosen by `vmid` or by exact `name`, plus `node` where a name is not 
 `dry_run` (shows the exact requests and sends nothing) and, where they start a task, `wait`, `timeout` and
 `poll_interval`; without `wait` they answer with the task's UPID. Those marked *confirm* do nothing without
 `confirm: true`: they answer with the plan instead. With several clusters every tool also takes `cluster`; those that list
-take `cluster: \"all\"`, and each row then says which cluster it is from.
+take `cluster: \"all\"`: each row then says which cluster it is from, and `failed_clusters` names those that did not answer.
 
 ## Outcomes
 

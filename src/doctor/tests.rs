@@ -55,6 +55,7 @@ fn cluster(hosts: &[&str]) -> ClusterConfig {
         default_node: Some("pve1".into()),
         default_storage: Some("fast".into()),
         default_bridge: Some("vmbr0".into()),
+        upload_dir: None,
         timeouts: Timeouts { connect: Duration::from_secs(5), request: Duration::from_secs(30) },
         sources: vec![
             Source {

@@ -41,7 +41,10 @@ impl Server {
     }
 
     fn tools(&self) -> &[Tool] {
-        self.tools.get_or_init(|| self.app.tools().map(|(entry, schema)| describe(entry, schema)).collect())
+        self.tools.get_or_init(|| {
+            let clusters = self.app.names();
+            self.app.tools().map(|(entry, schema)| describe(entry, schema, &clusters)).collect()
+        })
     }
 }
 
@@ -61,10 +64,10 @@ pub async fn serve_stdio(app: Arc<App>) -> Result<()> {
     Ok(())
 }
 
-fn describe(entry: &Entry, schema: JsonObject) -> Tool {
+fn describe(entry: &Entry, schema: JsonObject, clusters: &[&str]) -> Tool {
     let mut tool = Tool::new(entry.name, entry.description(), Arc::new(schema));
     tool.title = Some(entry.title.to_owned());
-    tool.output_schema = Some(Arc::new(entry.output_schema()));
+    tool.output_schema = Some(Arc::new(entry.output_schema_for(clusters)));
     tool.annotations = Some(
         ToolAnnotations::with_title(entry.title)
             .read_only(entry.effect == Effect::Read)

@@ -13,7 +13,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     Request, encode,
-    endpoints::{Endpoints, Outgoing},
+    endpoints::{Endpoints, Outgoing, Payload},
     error, perl,
 };
 use crate::{
@@ -250,7 +250,8 @@ fn login(username: &str, password: &str) -> Request {
 async fn ask(endpoints: &Endpoints, deadline: Instant, request: Request) -> Result<LoginData> {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    let out = Outgoing { method: Method::POST, target: request.path.clone(), headers, body: request.encoded().into() };
+    let body = Payload::Whole(request.encoded().into());
+    let out = Outgoing { method: Method::POST, target: request.path.clone(), headers, body };
     let answer = match endpoints.send(&out, deadline, true).await {
         Ok(answer) => answer,
         // As of a read: nobody need wonder whether it was done.

@@ -2,6 +2,7 @@
 //! write is sent again only where it is certain that nothing reached the server.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -13,16 +14,17 @@ use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
 use super::{
-    Request, ResourceCache, Waiter,
+    FilePart, Request, ResourceCache, Scope, SendError, Waiter,
     api::Api,
     auth::{Credentials, Pass},
-    endpoints::{Endpoints, Outgoing},
+    endpoints::{Endpoints, Outgoing, Payload},
     error,
     https::Https,
     perl,
     pick::Vmids,
     tls::Presented,
     transport::Transport,
+    upload::Upload,
 };
 use crate::{
     config::{ClusterConfig, Endpoint, ONLY_CLUSTER},
@@ -60,6 +62,8 @@ pub struct Defaults {
     pub node: Option<String>,
     pub storage: Option<String>,
     pub bridge: Option<String>,
+    /// Files of this machine that lie in here may be uploaded.
+    pub upload_dir: Option<PathBuf>,
 }
 
 /// The `data` of an answer, with what stands beside it.
@@ -108,6 +112,7 @@ impl Client {
                 node: cluster.default_node.clone(),
                 storage: cluster.default_storage.clone(),
                 bridge: cluster.default_bridge.clone(),
+                upload_dir: cluster.upload_dir.clone(),
             },
             resources: ResourceCache::default(),
             waiter: Waiter::default(),
@@ -202,7 +207,32 @@ impl Client {
     /// As [`Client::fetch`]; `Unclear` where it may have been processed although no answer came.
     pub async fn execute(&self, approved: &Approved) -> Result<serde_json::Value> {
         let request = approved.request();
-        let body = self.exchange(request).await;
+        self.written(request, self.exchange(request).await)
+    }
+
+    /// As [`Client::execute`], for a request with a file: tells how far it is, and can be cancelled until all of the file
+    /// was sent.
+    ///
+    /// # Errors
+    /// As [`Client::execute`]; `Cancelled`.
+    pub async fn upload(&self, approved: &Approved, file: FilePart, scope: &Scope) -> Result<serde_json::Value> {
+        let request = approved.request();
+        let upload = Upload::new(request, file, scope.progress.clone());
+        let out = form(request, &upload)?;
+        let cancelled = async {
+            scope.cancel.cancelled().await;
+            if upload.is_complete() {
+                std::future::pending().await
+            }
+        };
+        let body = tokio::select! {
+            body = self.repeated(request, &out) => body,
+            () = cancelled => Err(upload.cancelled(request)),
+        };
+        self.written(request, body)
+    }
+
+    fn written(&self, request: &Request, body: Result<Bytes>) -> Result<serde_json::Value> {
         // After a failure too: it may have been processed in part.
         self.0.resources.wrote(request);
         let body = body?;
@@ -213,8 +243,12 @@ impl Client {
 
     async fn exchange(&self, request: &Request) -> Result<Bytes> {
         let out = outgoing(request)?;
+        self.repeated(request, &out).await
+    }
+
+    async fn repeated(&self, request: &Request, out: &Outgoing) -> Result<Bytes> {
         let deadline = Instant::now() + self.0.limit;
-        let attempt = || self.attempt(request, &out, deadline);
+        let attempt = || self.attempt(request, out, deadline);
         let patience = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_factor(3.0)
@@ -243,7 +277,9 @@ impl Client {
         if answer.status() != http::StatusCode::UNAUTHORIZED {
             return self.judge(request, answer);
         }
-        // The authentication check comes before everything: a 401 was not processed, and may be sent again.
+        // The authentication check comes before everything: a 401 was not processed, and may be sent again. What was sent
+        // of a file until then may have taken its time.
+        let deadline = if request.file.is_some() { Instant::now() + inner.limit } else { deadline };
         match inner.credentials.replace(&pass, &inner.endpoints, deadline).await.map_err(not_sent)? {
             None => self.judge(request, answer),
             Some(pass) => {
@@ -264,9 +300,15 @@ impl Client {
         let mut headers = out.headers.clone();
         pass.add_to(&mut headers, &out.method);
         let out = Outgoing { method: out.method.clone(), target: out.target.clone(), headers, body: out.body.clone() };
-        self.0.endpoints.send(&out, deadline, repeatable).await.map_err(|failure| {
-            let error = error::from_send(request, failure);
-            Failed { again: error.kind() == Kind::Unavailable, error }
+        self.0.endpoints.send(&out, deadline, repeatable).await.map_err(|failure| match &out.body {
+            Payload::Whole(_) => {
+                let error = error::from_send(request, failure);
+                Failed { again: error.kind() == Kind::Unavailable, error }
+            }
+            Payload::File(upload) => {
+                let again = matches!(failure, SendError::NeverSent(_));
+                Failed { again, error: upload.failed(request, failure) }
+            }
         })
     }
 
@@ -305,7 +347,25 @@ fn outgoing(request: &Request) -> Result<Outgoing> {
     }
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    Ok(Outgoing { method: request.method.clone(), target, headers, body })
+    Ok(Outgoing { method: request.method.clone(), target, headers, body: Payload::Whole(body) })
+}
+
+/// A form with a file at its end.
+fn form(request: &Request, upload: &Upload) -> Result<Outgoing> {
+    let content_type = HeaderValue::from_str(&upload.content_type());
+    let content_type = content_type.map_err(|e| Error::internal(format!("no header for the upload: {e}")))?;
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_LENGTH, upload.length().into()),
+        (header::ACCEPT, HeaderValue::from_static("application/json")),
+        (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
+    ];
+    Ok(Outgoing {
+        method: request.method.clone(),
+        target: request.path.clone(),
+        headers: headers.into_iter().collect(),
+        body: Payload::File(upload.clone()),
+    })
 }
 
 #[cfg(test)]

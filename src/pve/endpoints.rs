@@ -13,7 +13,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
 use tokio::time::Instant;
 
-use super::transport::{SendError, Transport};
+use super::{
+    transport::{SendError, Transport},
+    upload::{IDLE, Upload},
+};
 use crate::config::Endpoint;
 
 /// One request, for whichever endpoint takes it. `target` is the path under `/api2/json` with its query.
@@ -21,7 +24,13 @@ pub struct Outgoing {
     pub method: Method,
     pub target: String,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: Payload,
+}
+
+#[derive(Clone)]
+pub enum Payload {
+    Whole(Bytes),
+    File(Upload),
 }
 
 pub struct Endpoints {
@@ -107,21 +116,31 @@ impl Endpoints {
         if let Some(headers) = request.headers_mut() {
             headers.clone_from(&out.headers);
         }
-        let request = request
-            .body(out.body.clone())
-            .map_err(|e| SendError::NeverSent(format!("{} cannot be made a request: {e}", out.target)))?;
+        let unfit = |e| SendError::NeverSent(format!("{} cannot be made a request: {e}", out.target));
         let began = Instant::now();
-        match tokio::time::timeout_at(deadline, self.transport.send(request)).await {
-            Ok(outcome) => {
+        let (sent, limit) = match &out.body {
+            Payload::Whole(body) => {
+                let request = request.body(body.clone()).map_err(unfit)?;
+                (tokio::time::timeout_at(deadline, self.transport.send(request)).await.ok(), self.limit)
+            }
+            // However long a file takes, as long as it moves.
+            Payload::File(upload) => {
+                let limit = self.limit.max(IDLE);
+                let request = request.body(upload.clone()).map_err(unfit)?;
+                (upload.unless_idle(limit, self.transport.upload(request)).await, limit)
+            }
+        };
+        match sent {
+            Some(outcome) => {
                 let answer = outcome.as_ref().map(|answer| answer.status().as_u16()).map_err(SendError::words);
                 // The path without its query: parameters may hold secrets.
                 let path = out.target.split('?').next().unwrap_or_default();
                 tracing::debug!(method = %out.method, path, %endpoint, ?answer, elapsed = ?began.elapsed());
                 outcome
             }
-            Err(_) => Err(SendError::TimedOut(format!(
+            None => Err(SendError::TimedOut(format!(
                 "no answer within {} s (Proxmox itself gives up after 30 s)",
-                self.limit.as_secs()
+                limit.as_secs()
             ))),
         }
     }

@@ -54,6 +54,7 @@ impl Fake {
             default_node: None,
             default_storage: None,
             default_bridge: None,
+            upload_dir: None,
             timeouts: Timeouts { connect: Duration::from_secs(5), request: Duration::from_secs(30) },
             sources: Vec::new(),
         };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Guest, GuestKind, Param, Reader, Request};
+use super::{Guest, GuestKind, Param, Reader, Request, ssh_keys};
 use crate::{error::Result, plan::Plan};
 
 /// `GET …/config`: pending changes appear as if applied.
@@ -60,13 +60,20 @@ impl Reader<'_> {
     }
 }
 
+/// A value as people read it: Proxmox keeps SSH keys URL-encoded.
+fn readable(key: &str, value: &str) -> String {
+    if key == "sshkeys" { ssh_keys::decoded(value) } else { value.to_owned() }
+}
+
 /// Changes to a guest's configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Edit {
     set: Vec<(String, Param)>,
     delete: Vec<String>,
     revert: Vec<String>,
+    more: Vec<(String, String)>,
     task: bool,
+    force: bool,
 }
 
 impl Edit {
@@ -87,9 +94,19 @@ impl Edit {
         self.revert.push(key.into());
         self
     }
+    /// A parameter of the request that is no option of the guest, such as `force`.
+    pub fn with(mut self, key: impl Into<String>, value: impl ToString) -> Self {
+        self.more.push((key.into(), value.to_string()));
+        self
+    }
     /// As a task (VMs only): for what may take longer than an answer may, such as allocating or freeing disks.
     pub fn as_task(mut self) -> Self {
         self.task = true;
+        self
+    }
+    /// Destroys the volumes of deleted drives (VMs only), instead of keeping them as unused.
+    pub fn force(mut self) -> Self {
+        self.force = true;
         self
     }
     pub fn is_empty(&self) -> bool {
@@ -103,21 +120,23 @@ impl Edit {
         for (key, new) in &self.set {
             let old = config.get(key);
             if old.as_deref() != Some(new.shown()) {
-                plan = plan.change(key, old, Some(new.shown()));
+                plan = plan.change(key, old.map(|old| readable(key, &old)), Some(readable(key, new.shown())));
             }
         }
         for key in &self.delete {
-            plan = plan.change(key, config.get(key), None::<&str>);
+            plan = plan.change(key, config.get(key).map(|old| readable(key, &old)), None::<&str>);
         }
         let mut request = match guest.kind {
             GuestKind::Qemu if self.task => Request::post(guest.path("config")),
             _ => Request::put(guest.path("config")),
         };
         request.params.extend(self.set.into_iter().map(|(key, value)| (key.into(), value)));
+        request.params.extend(self.more.into_iter().map(|(key, value)| (key.into(), Param::Plain(value))));
         let list = |keys: Vec<String>| (!keys.is_empty()).then(|| keys.join(","));
         let request = request
             .maybe("delete", list(self.delete))
             .maybe("revert", list(self.revert))
+            .flag("force", self.force)
             .maybe("digest", config.digest.as_deref());
         let problem = || {
             let lock = config.lock().unwrap_or_default();

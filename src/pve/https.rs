@@ -4,11 +4,14 @@
 use std::{error::Error as StdError, io::ErrorKind, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::future::BoxFuture;
+use futures::{TryStreamExt, future::BoxFuture};
 use http::{Request, Response};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use tokio::sync::OnceCell;
 
 use super::{
+    Upload,
     tls::{self, Presented, Refusal},
     transport::{SendError, Transport},
 };
@@ -77,6 +80,17 @@ impl Transport for Https {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, SendError>> {
         Box::pin(async move {
             let client = self.client().await.map_err(SendError::NotReady)?;
+            let request = request.try_into().map_err(|e| SendError::NeverSent(chain(&e)))?;
+            let answer = client.execute(request).await.map_err(|e| classify(&e))?;
+            read(answer).await
+        })
+    }
+
+    fn upload(&self, request: Request<Upload>) -> BoxFuture<'_, Result<Response<Bytes>, SendError>> {
+        Box::pin(async move {
+            let client = self.client().await.map_err(SendError::NotReady)?;
+            let body = |upload: Upload| StreamBody::new(upload.stream().map_ok(Frame::data));
+            let request = request.map(|upload| reqwest::Body::wrap(body(upload)));
             let request = request.try_into().map_err(|e| SendError::NeverSent(chain(&e)))?;
             let answer = client.execute(request).await.map_err(|e| classify(&e))?;
             read(answer).await

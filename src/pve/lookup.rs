@@ -72,6 +72,19 @@ impl Reader<'_> {
         self.client().waiter().settle(self.client(), guest, Becomes::Node(node), &options, self.scope()).await
     }
 
+    /// Whether a guest runs, as its own node says now: the cluster's list is some seconds behind.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn is_running(&self, guest: &Guest) -> Result<bool> {
+        #[derive(serde::Deserialize)]
+        struct Current {
+            status: String,
+        }
+        let current: Current = self.request(&guest.current()).await?;
+        Ok(current.status == "running")
+    }
+
     /// How a task ended; `None` while it runs.
     ///
     /// # Errors

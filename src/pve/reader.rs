@@ -1,10 +1,15 @@
 //! The view of a cluster that tools are given: it reads what the tool declared, and cannot write.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::{Client, Listing, Request, Scope};
-use crate::error::{Error, Kind, Result};
+use crate::{
+    config::Endpoint,
+    error::{Error, Kind, Result},
+};
 
 /// GETs only, each checked against the tool's list, each ended by the call's cancellation.
 #[derive(Clone, Copy)]
@@ -29,6 +34,16 @@ impl<'a> Reader<'a> {
     /// The name of the cluster that is read.
     pub fn cluster(&self) -> &'a str {
         self.client.name()
+    }
+
+    /// Who asks: `user@realm` or `user@realm!token`.
+    pub fn who(&self) -> String {
+        self.client.who()
+    }
+
+    /// The addresses of its members, in the order in which they are tried.
+    pub fn endpoints(&self) -> &'a [Endpoint] {
+        self.client.endpoints()
     }
 
     /// The `data` at a path.
@@ -86,6 +101,11 @@ impl<'a> Reader<'a> {
     }
     pub fn default_bridge(&self) -> Option<&'a str> {
         self.client.defaults().bridge.as_deref()
+    }
+
+    /// The directory whose files may be uploaded, where one is set.
+    pub fn upload_dir(&self) -> Option<&'a Path> {
+        self.client.defaults().upload_dir.as_deref()
     }
 
     pub(super) async fn unless_cancelled<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -7,6 +7,7 @@ use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
+use super::FilePart;
 use crate::policy::Effect;
 
 /// Everything but unreserved characters is encoded: PVE splits forms at `;` too and cuts a value at a second raw `=`.
@@ -24,6 +25,8 @@ pub struct Request {
     pub method: Method,
     pub path: String,
     pub params: Vec<(Cow<'static, str>, Param)>,
+    /// A file that is sent after the parameters, as the field `filename` of a multipart form.
+    pub file: Option<FilePart>,
 }
 
 /// One parameter value; a secret is sent, but never shown.
@@ -62,7 +65,7 @@ impl std::fmt::Debug for Param {
 
 impl Request {
     pub fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), params: Vec::new() }
+        Self { method, path: path.into(), params: Vec::new(), file: None }
     }
     pub fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
@@ -110,13 +113,28 @@ impl Request {
         })
     }
 
-    /// What this request does by itself: a DELETE is destructive, whoever built it.
+    /// Sends the parameters as a multipart form, with the file at its end.
+    pub fn upload(mut self, file: FilePart) -> Self {
+        self.file = Some(file);
+        self
+    }
+
+    /// What this request does by itself: a DELETE is destructive, whoever built it, and so is what frees volumes.
     pub fn effect(&self) -> Effect {
         match self.method {
             Method::GET => Effect::Read,
             Method::DELETE => Effect::Destroy,
+            _ if self.frees_volumes() => Effect::Destroy,
             _ => Effect::Write,
         }
+    }
+
+    /// Unused disks lose their volumes when they are taken out of a configuration, others with `force`.
+    fn frees_volumes(&self) -> bool {
+        let gone = self.plain_params().filter(|(key, _)| matches!(*key, "delete" | "idlist"));
+        let mut gone = gone.flat_map(|(_, keys)| keys.split(',')).peekable();
+        let force = self.param_of("force") == Some("1");
+        (force && gone.peek().is_some()) || gone.any(|key| key.starts_with("unused"))
     }
 
     /// The parameters as shown in a plan: secrets masked, a repeated key as an array.
@@ -129,6 +147,9 @@ impl Request {
                 Some(Value::Array(all)) => all.push(value),
                 Some(first) => *first = vec![first.take(), value].into(),
             }
+        }
+        if let Some(file) = &self.file {
+            params.insert("filename".to_owned(), file.into());
         }
         params
     }

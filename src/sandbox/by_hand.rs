@@ -58,6 +58,8 @@ impl ByHand<'_> {
         state.storages.clear();
         state.volumes = Volumes::default();
         state.pools.clear();
+        state.backup_jobs.clear();
+        state.replication.clear();
         state.tasks = super::tasks::Tasks::default();
         state.log.clear();
         state.options.retain(|key, _| key == "mac_prefix");
@@ -89,6 +91,12 @@ impl ByHand<'_> {
             user.tokens.insert(name.to_owned(), token);
         }
         drop(state);
+        self
+    }
+
+    /// Takes every backup job out of jobs.cfg.
+    pub fn forget_backup_jobs(&self) -> &Self {
+        self.0.state().backup_jobs.clear();
         self
     }
 

@@ -212,7 +212,7 @@ pub fn allocate(
 /// Size and content of what is imported.
 fn source(state: &State, node: &str, volid: &str) -> Result<(u64, u64), String> {
     let storage = state.storage(volid.split(':').next().unwrap_or_default(), node).map_err(|e| e.message)?;
-    let volume = state.volumes.get(storage, node, volid).ok_or_else(|| missing(volid))?;
+    let volume = state.volumes.get(storage, node, volid).ok_or_else(|| format!("could not get size of {volid}"))?;
     Ok((volume.size, volume.used))
 }
 

@@ -92,6 +92,8 @@ pub struct Guest {
     /// Changes that wait for a restart: key → value, and keys to be deleted.
     pub pending: Config,
     pub pending_delete: Vec<String>,
+    /// Those of them whose volumes are to be destroyed.
+    pub pending_force: Vec<String>,
     /// Oldest first. The current state's parent is the `parent` key of `config`.
     pub snapshots: Vec<Snapshot>,
     pub run: Option<Run>,
@@ -112,6 +114,7 @@ impl Guest {
             config,
             pending: Config::new(),
             pending_delete: Vec::new(),
+            pending_force: Vec::new(),
             snapshots: Vec::new(),
             run: None,
             ran: None,
@@ -207,7 +210,9 @@ impl Guest {
         if !self.pending.is_empty() || !self.pending_delete.is_empty() {
             out.push_str(if self.kind == Kind::Qemu { "\n[PENDING]\n" } else { "\n[pve:pending]\n" });
             if !self.pending_delete.is_empty() {
-                let _ = writeln!(out, "delete: {}", self.pending_delete.join(","));
+                let mark = |key: &String| if self.pending_force.contains(key) { "!" } else { "" };
+                let keys = self.pending_delete.iter().map(|key| format!("{}{key}", mark(key)));
+                let _ = writeln!(out, "delete: {}", keys.collect::<Vec<_>>().join(","));
             }
             self.pending.write(&mut out);
         }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -17,7 +18,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Sandbox, router::BODY_LIMIT};
+use super::{
+    Sandbox,
+    router::BODY_LIMIT,
+    upload::{Body, is_upload},
+};
 use crate::pve::SendError;
 
 /// pveproxy ends an idle connection after this time, and any after this many requests.
@@ -171,6 +176,12 @@ impl From<Infallible> for Dropped {
 
 async fn respond(sandbox: &Sandbox, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Dropped> {
     let (parts, mut body) = request.into_parts();
+    let path = parts.uri.path().trim_start_matches("/api2/json");
+    if is_upload(&parts.method, path) && !parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        let lost = |e: hyper::Error| SendError::Lost(e.to_string());
+        let body = Body::Stream(Box::pin(body.into_data_stream().map_err(lost)));
+        return Ok(sandbox.serve(parts, body).await?.map(Full::new));
+    }
     let mut bytes = BytesMut::new();
     // A chunked body is refused whatever is in it; one byte over the limit shows that it is too large.
     while !parts.headers.contains_key(header::TRANSFER_ENCODING)

@@ -18,7 +18,9 @@
 //! 5. Add one line to the family's `ROUTES`; a new family goes into `routes::FAMILIES`.
 
 mod access;
+mod appliances;
 mod by_hand;
+mod calendar;
 mod call;
 mod clock;
 mod config;
@@ -29,6 +31,7 @@ mod guest;
 mod inside;
 mod listen;
 mod params;
+mod replication;
 mod router;
 mod routes;
 mod seed;
@@ -37,6 +40,8 @@ mod storage;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod upload;
+mod web;
 mod wire;
 mod worker;
 
@@ -47,7 +52,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{TryStreamExt, future::BoxFuture};
 use http::{Request, Response};
 
 pub use by_hand::{ByHand, HeldLock, NewVolume};
@@ -56,7 +61,7 @@ pub use listen::Server;
 pub use seed::Credentials;
 pub use wire::reason;
 
-use crate::pve::{SendError, Transport, api::Api};
+use crate::pve::{SendError, Transport, Upload, api::Api};
 
 /// What the cluster is like.
 #[derive(Debug, Clone)]
@@ -116,6 +121,7 @@ struct Inner {
     credentials: Credentials,
     file_locks: Mutex<FileLocks>,
     resources: routes::ResourceCache,
+    uploads: upload::Uploads,
 }
 
 /// The file locks of guests.
@@ -140,6 +146,7 @@ impl Sandbox {
             credentials,
             file_locks: Mutex::default(),
             resources: routes::ResourceCache::default(),
+            uploads: upload::Uploads::default(),
             options,
         };
         let sandbox = Self(Arc::new(inner));
@@ -207,6 +214,9 @@ impl Sandbox {
     fn key(&self) -> &[u8; 32] {
         &self.0.key
     }
+    fn uploads(&self) -> &upload::Uploads {
+        &self.0.uploads
+    }
     fn resources(&self) -> &routes::ResourceCache {
         &self.0.resources
     }
@@ -228,6 +238,12 @@ impl Sandbox {
 impl Transport for Sandbox {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, SendError>> {
         Box::pin(self.handle(request))
+    }
+
+    fn upload(&self, request: Request<Upload>) -> BoxFuture<'_, Result<Response<Bytes>, SendError>> {
+        let (parts, upload) = request.into_parts();
+        let body = upload.stream().map_err(|e| SendError::Lost(e.to_string()));
+        Box::pin(self.serve(parts, upload::Body::Stream(Box::pin(body))))
     }
 }
 

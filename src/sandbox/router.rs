@@ -14,6 +14,7 @@ use super::{
     call::Call,
     faults::FaultKind,
     params,
+    upload::{self, Body, Broken, is_upload},
     wire::{self, Answered, Format, Refusal},
 };
 use crate::pve::{SendError, api::Given};
@@ -125,6 +126,11 @@ impl Sandbox {
     /// Where a fault asks for it: the connection is refused, or closed without an answer.
     pub async fn handle(&self, request: Request<Bytes>) -> Result<Response<Bytes>, SendError> {
         let (parts, body) = request.into_parts();
+        self.serve(parts, Body::Whole(body)).await
+    }
+
+    /// Answers one request, whose body may come piece by piece.
+    pub(super) async fn serve(&self, parts: Parts, body: Body) -> Result<Response<Bytes>, SendError> {
         let full = percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
         let (format, path) = match full.strip_prefix("/api2/") {
             Some(rest) => rest.split_once('/').map_or((rest, String::new()), |(f, p)| (f, p.to_owned())),
@@ -145,7 +151,7 @@ impl Sandbox {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        let response = self.answer(&parts, &body, (&full, format, &path), faults.clone().into()).await;
+        let response = self.answer(&parts, body, (&full, format, &path), faults.clone().into()).await?;
         if faults.contains(&FaultKind::Drop) {
             return Err(SendError::Lost("connection closed before the answer".to_owned()));
         }
@@ -158,40 +164,67 @@ impl Sandbox {
     async fn answer(
         &self,
         parts: &Parts,
-        body: &Bytes,
+        body: Body,
         (full, format, path): (&str, &str, &str),
         faults: Arc<[FaultKind]>,
-    ) -> Response<Bytes> {
+    ) -> Result<Response<Bytes>, SendError> {
         let method = &parts.method;
         let now = || self.clock().now();
         if ![Method::GET, Method::POST, Method::PUT, Method::DELETE].contains(method) {
-            return wire::empty(501, &format!("method '{method}' not available"), now());
+            return Ok(wire::empty(501, &format!("method '{method}' not available"), now()));
         }
         if !full.starts_with("/api2/") {
-            return wire::bare(501, &format!("no such file '{full}'"), now());
+            return Ok(wire::bare(501, &format!("no such file '{full}'"), now()));
         }
         let presented = presented(parts);
         let who = match self.authenticate(method, path, &presented, &faults) {
             Ok(who) => who,
             Err(reason) => {
                 self.clock().sleep(AUTH_DELAY).await;
-                return wire::empty(401, reason, now());
+                return Ok(wire::empty(401, reason, now()));
             }
         };
-        let given = match read_params(parts, body) {
+        let read = match body {
+            body if is_upload(method, path) => {
+                // Asked before anything is taken, so that nobody fills the disk who may not.
+                if let Err(refusal) = self.may_upload(&who, path) {
+                    self.clock().sleep(AUTH_DELAY).await;
+                    return Ok(wire::empty(refusal.status, &refusal.message, now()));
+                }
+                self.receive(parts, body).await
+            }
+            Body::Whole(body) => read_params(parts, &body).map_err(|(status, text)| Broken::Refused(status, text)),
+            Body::Stream(_) => return Err(SendError::Lost("connection closed".to_owned())),
+        };
+        let given = match read {
             Ok(given) => given,
-            Err((status, message)) => return wire::bare(status, &message, now()),
+            Err(Broken::Refused(status, message)) => return Ok(wire::bare(status, &message, now())),
+            Err(Broken::Lost(failure)) => return Err(failure),
         };
         let format = match format {
             "json" => Format::Json,
             "extjs" => Format::Extjs,
-            other => return wire::bare(501, &format!("no formatter for uri {path}, {other}"), now()),
+            other => return Ok(wire::bare(501, &format!("no formatter for uri {path}, {other}"), now())),
         };
         let answered = self.dispatch(method, path, who, given, presented.token.is_some(), faults).await;
         if answered.as_ref().is_err_and(|refusal| refusal.status == 401) {
             self.clock().sleep(AUTH_DELAY).await;
         }
-        wire::render(answered, format, now())
+        Ok(wire::render(answered, format, now()))
+    }
+
+    fn may_upload(&self, who: &Who, path: &str) -> Result<(), Refusal> {
+        let Some((endpoint, vars)) = self.api().lookup(&Method::POST, path) else { return Ok(()) };
+        let given = vars.into_iter().map(|(name, value)| (name.to_owned(), Given::Text(value))).collect();
+        self.state().admit(who, &endpoint.access, &given)
+    }
+
+    async fn receive(&self, parts: &Parts, body: Body) -> Result<crate::pve::api::Params, Broken> {
+        if parts.headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(Broken::Refused(501, "chunked transfer encoding not supported".to_owned()));
+        }
+        let name = format!("/var/tmp/pveupload-{:032x}", self.state().random.u128(..));
+        upload::receive(self.uploads(), parts, body, name).await
     }
 
     fn authenticate(
@@ -216,7 +249,7 @@ impl Sandbox {
         }
         let user = ticket_user(self.key(), "PVE", ticket, now).ok_or(FAILED)?;
         state.access.active_user(&user, now).ok_or(FAILED)?;
-        if method != Method::GET {
+        if method != Method::GET && !is_upload(method, path) {
             let good = presented.csrf.as_ref().is_some_and(|token| csrf_is_good(self.key(), &user, token, now));
             if !good {
                 return Err("Permission denied - invalid csrf token");

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     access::Access,
+    config::Config,
     firewall::Firewall,
     guest::{Guest, Kind},
     inside::Inside,
@@ -75,6 +76,10 @@ pub struct State {
     /// By whose it is: `cluster`, `node/pve`, `guest/100`.
     pub firewalls: BTreeMap<String, Firewall>,
     pub pools: BTreeMap<String, Pool>,
+    /// jobs.cfg: the backup jobs, in its order.
+    pub backup_jobs: Vec<(String, Config)>,
+    /// replication.cfg.
+    pub replication: BTreeMap<String, super::replication::Job>,
     /// Guest → its pool, kept beside `pools` because every permission check asks.
     pool_of: HashMap<u32, String>,
     pub access: Access,
@@ -105,6 +110,8 @@ impl State {
             inside: BTreeMap::new(),
             firewalls: BTreeMap::new(),
             pools: BTreeMap::new(),
+            backup_jobs: Vec::new(),
+            replication: BTreeMap::new(),
             pool_of: HashMap::new(),
             access: Access::default(),
             tasks: Tasks::default(),

@@ -1,30 +1,54 @@
-//! Clones of VMs.
+//! Clones of VMs and containers, from what they are now or from a snapshot, on this node or another.
 
-use crate::tool::*;
+use crate::{
+    pve::{GuestConfig, GuestKind, PropertyString},
+    tool::*,
+};
 
-pub const TOOLS: &[Entry] = &[Entry::action::<CloneVm>()];
+pub const TOOLS: &[Entry] = &[Entry::action::<CloneVm>(), Entry::action::<CloneLxc>()];
 
 /// Clone a VM or template into a new VM. Leave new_vmid out to take the next free one.
 #[derive(Deserialize, JsonSchema)]
 struct CloneVm {
-    /// The VM or template to clone.
     #[schemars(range(min = 100, max = 999_999_999))]
     source_vmid: u32,
-    /// VMID of the clone.
     #[schemars(range(min = 100, max = 999_999_999))]
     new_vmid: Option<u32>,
-    /// Where the source is; found by itself.
     source_node: Option<String>,
-    /// Where the clone shall be (needs shared storage).
+    /// Needs shared storage.
     target_node: Option<String>,
-    /// Name of the clone, a valid DNS name.
+    /// A DNS name.
     #[schemars(length(min = 1, max = 255))]
     name: Option<String>,
-    /// Storage of the clone's disks (full clones only).
+    /// For a full clone's disks.
     storage: Option<String>,
-    /// Copy all disks; false makes a linked clone of a template.
+    /// Copy all disks; false: a linked clone of a template.
     #[serde(default = "yes")]
     full: bool,
+    /// Clone this snapshot.
+    snapname: Option<String>,
+    pool: Option<String>,
+    description: Option<String>,
+}
+
+/// Clone a container or container template. Leave new_vmid out to take the next free one.
+#[derive(Deserialize, JsonSchema)]
+struct CloneLxc {
+    #[schemars(range(min = 100, max = 999_999_999))]
+    source_vmid: u32,
+    #[schemars(range(min = 100, max = 999_999_999))]
+    new_vmid: Option<u32>,
+    source_node: Option<String>,
+    target_node: Option<String>,
+    #[schemars(length(min = 1, max = 255))]
+    hostname: Option<String>,
+    storage: Option<String>,
+    #[serde(default = "yes")]
+    full: bool,
+    /// Needed while it runs.
+    snapname: Option<String>,
+    pool: Option<String>,
+    description: Option<String>,
 }
 
 fn yes() -> bool {
@@ -34,47 +58,186 @@ fn yes() -> bool {
 impl Tool for CloneVm {
     const NAME: &str = "proxmox-clone-vm";
     const TITLE: &str = "Clone a VM";
-    const API: &[&str] = &["GET /cluster/nextid", "POST /nodes/{node}/qemu/{vmid}/clone"];
+    const API: &[&str] = &["POST /nodes/{node}/qemu/{vmid}/clone"];
     const EXAMPLE: (&str, &str) = (
         "Clone the Debian template to web-03",
         r#"{"source_vmid": 9000, "name": "web-03", "confirm": true, "wait": true}"#,
     );
 }
 
+impl Tool for CloneLxc {
+    const NAME: &str = "proxmox-clone-lxc";
+    const TITLE: &str = "Clone a container";
+    const API: &[&str] = &["POST /nodes/{node}/lxc/{vmid}/clone"];
+    const EXAMPLE: (&str, &str) =
+        ("Clone devbox to devbox-2", r#"{"source_vmid": 111, "hostname": "devbox-2", "confirm": true, "wait": true}"#);
+}
+
 impl Action for CloneVm {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(900).confirmed();
+    async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
+        let wanted = Wanted {
+            want: Want::Vm,
+            source: (self.source_vmid, self.source_node.as_deref()),
+            vmid: self.new_vmid,
+            target: self.target_node.as_deref(),
+            name: ("name", self.name.as_deref()),
+            storage: self.storage.as_deref(),
+            full: self.full,
+            snapname: self.snapname.as_deref(),
+            pool: self.pool.as_deref(),
+            description: self.description.as_deref(),
+        };
+        wanted.plan(pve).await
+    }
+}
+
+impl Action for CloneLxc {
+    const EFFECT: Effect = Effect::Write;
+    const CONTROL: Control = Control::new(900).confirmed();
+    async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
+        let wanted = Wanted {
+            want: Want::Container,
+            source: (self.source_vmid, self.source_node.as_deref()),
+            vmid: self.new_vmid,
+            target: self.target_node.as_deref(),
+            name: ("hostname", self.hostname.as_deref()),
+            storage: self.storage.as_deref(),
+            full: self.full,
+            snapname: self.snapname.as_deref(),
+            pool: self.pool.as_deref(),
+            description: self.description.as_deref(),
+        };
+        wanted.plan(pve).await
+    }
+}
+
+/// A clone of either kind.
+struct Wanted<'a> {
+    want: Want,
+    source: (u32, Option<&'a str>),
+    vmid: Option<u32>,
+    target: Option<&'a str>,
+    /// The parameter of the name, which differs.
+    name: (&'static str, Option<&'a str>),
+    storage: Option<&'a str>,
+    full: bool,
+    snapname: Option<&'a str>,
+    pool: Option<&'a str>,
+    description: Option<&'a str>,
+}
+
+impl Wanted<'_> {
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         if !self.full && self.storage.is_some() {
             return Err(Error::bad_argument("storage: not possible for a linked clone (full: false)")
                 .hint("leave storage out: a linked clone's disks stay on the template's storage"));
         }
-        let source = GuestRef { vmid: Some(self.source_vmid), name: None, node: self.source_node.clone() };
-        let source = pve.guest(&source, Want::Vm).await?;
-        let newid = match self.new_vmid {
+        let (vmid, node) = self.source;
+        let source = GuestRef { vmid: Some(vmid), name: None, node: node.map(str::to_owned) };
+        let source = pve.guest(&source, self.want).await?;
+        let newid = match self.vmid {
             Some(vmid) => vmid,
             None => pve.next_vmid().await?,
         };
-        let node = self.target_node.as_deref().unwrap_or(&source.node);
+        let target = self.target.filter(|target| *target != source.node);
         let request = Request::post(source.path("clone"))
             .param("newid", newid)
-            .maybe("name", self.name.as_deref())
-            .maybe("target", self.target_node.as_deref().filter(|t| **t != *source.node))
-            .maybe("storage", self.storage.as_deref())
+            .maybe(self.name.0, self.name.1)
+            .maybe("target", target)
+            .maybe("storage", self.storage)
+            .maybe("snapname", self.snapname)
+            .maybe("pool", self.pool)
+            .maybe("description", self.description)
             .param("full", u8::from(self.full));
-        let name = self.name.as_ref().map(|n| format!(" ({n})")).unwrap_or_default();
+        let name = self.name.1.map(|n| format!(" ({n})")).unwrap_or_default();
         let kind = if self.full { "full" } else { "linked" };
-        let mut plan = Plan::new(format!("clone {source} to VM {newid}{name} on {node} as a {kind} clone"))
+        let snapshot = self.snapname.map(|snap| format!(" of its snapshot {snap}")).unwrap_or_default();
+        let node = target.unwrap_or(&source.node);
+        let summary = format!("clone {source} to {} {newid}{name} on {node} as a {kind} clone{snapshot}", source.kind);
+        let linkable = source.template || self.snapname.is_some();
+        let mut plan = Plan::new(summary)
             .about("vmid", newid)
             .about("node", node)
             .step(request)
-            .warn_if(!self.full && !source.template, || {
+            .warn_if(!self.full && !linkable, || {
                 format!("{source} is no template: Proxmox makes linked clones of templates only")
             });
-        if let Some(name) = &self.name {
-            plan = plan.about("name", name.as_str());
+        if let Some(name) = self.name.1 {
+            plan = plan.about("name", name);
         }
-        plan.chosen_vmid = self.new_vmid.is_none().then_some(newid);
+        if let Some(target) = target {
+            let config = pve.config(&source).await?;
+            plan = shared(plan, pve, &source, &config, target).await?;
+        }
+        if let Some(snapname) = self.snapname {
+            plan = snapshot_there(plan, pve, &source, snapname).await?;
+        } else if source.kind == GuestKind::Lxc && self.full && source.is_running() && pve.is_running(&source).await? {
+            plan = plan.check(false, String::new, || {
+                format!("{source} is running: Proxmox clones a running container from a snapshot only (snapname)")
+            });
+        }
+        plan.chosen_vmid = self.vmid.is_none().then_some(newid);
         Ok(plan)
     }
+}
+
+/// Checks that a guest's volumes can be seen from the other node that its clone is meant for.
+pub(super) async fn shared(
+    plan: Plan,
+    pve: &Reader<'_>,
+    guest: &Guest,
+    config: &GuestConfig,
+    target: &str,
+) -> Result<Plan> {
+    #[derive(Deserialize)]
+    struct Storage {
+        storage: String,
+        #[serde(default)]
+        shared: bool,
+    }
+    let known: Vec<Storage> = pve.get(format!("/nodes/{}/storage", crate::pve::encode(&guest.node))).await?;
+    let is_local = |id: &str| known.iter().any(|s| s.storage == id && !s.shared);
+    let mut local = Vec::new();
+    for (key, value) in config.iter().filter(|(key, _)| holds_volume(guest.kind, key)) {
+        let drive = PropertyString::parse(&value);
+        let Some(volid) = drive.first().or_else(|| drive.get("file").or_else(|| drive.get("volume"))) else { continue };
+        if volid.split_once(':').is_some_and(|(storage, _)| is_local(storage)) {
+            local.push(format!("{key} ({volid})"));
+        }
+    }
+    Ok(plan.check(
+        local.is_empty(),
+        || format!("the volumes of {guest} are on shared storage"),
+        || format!("{guest} cannot be cloned to {target}: on local storage are {}", local.join(", ")),
+    ))
+}
+
+/// Whether a key of the configuration names a drive or mount point.
+pub(super) fn holds_volume(kind: GuestKind, key: &str) -> bool {
+    let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    stem.len() < key.len()
+        && match kind {
+            GuestKind::Qemu => matches!(stem, "scsi" | "virtio" | "sata" | "ide" | "efidisk" | "tpmstate"),
+            GuestKind::Lxc => stem == "mp",
+        }
+        || kind == GuestKind::Lxc && key == "rootfs"
+}
+
+async fn snapshot_there(plan: Plan, pve: &Reader<'_>, guest: &Guest, snapname: &str) -> Result<Plan> {
+    #[derive(Deserialize)]
+    struct Snapshot {
+        name: String,
+    }
+    let all: Vec<Snapshot> = pve.get(guest.path("snapshot")).await?;
+    let names: Vec<&str> = all.iter().map(|s| s.name.as_str()).filter(|name| *name != "current").collect();
+    Ok(plan.check(
+        names.contains(&snapname),
+        || format!("{guest} has the snapshot {snapname}"),
+        || match names.as_slice() {
+            [] => format!("{guest} has no snapshot"),
+            names => format!("{guest} has no snapshot {snapname}, only {}", names.join(", ")),
+        },
+    ))
 }

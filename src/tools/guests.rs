@@ -11,15 +11,15 @@ use crate::{
 };
 
 pub const TOOLS: &[Entry] =
-    &[Entry::query::<ListVms>(), Entry::query::<VmInfo>(), Entry::query::<ListLxc>(), Entry::query::<LxcInfo>()];
+    &[Entry::list::<ListVms>(), Entry::query::<VmInfo>(), Entry::list::<ListLxc>(), Entry::query::<LxcInfo>()];
 
 /// List VMs (templates included) with node, state and size, by VMID. Filters combine.
 #[derive(Deserialize, JsonSchema)]
-struct ListVms {
+pub(super) struct ListVms {
     #[serde(flatten)]
-    filter: Filter,
+    pub filter: Filter,
     #[serde(flatten)]
-    page: Page,
+    pub page: Page,
 }
 
 /// List containers with node, state and size, by VMID. Filters combine.
@@ -31,8 +31,8 @@ struct ListLxc {
     page: Page,
 }
 
-#[derive(Deserialize, JsonSchema)]
-struct Filter {
+#[derive(Default, Deserialize, JsonSchema)]
+pub(super) struct Filter {
     node: Option<String>,
     status: Option<Status>,
     /// Part of the name or VMID.
@@ -93,7 +93,7 @@ impl Tool for ListLxc {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Vms {
+pub(super) struct Vms {
     #[serde(flatten)]
     summary: Summary,
     vms: Vec<Row>,
@@ -111,7 +111,7 @@ struct Containers {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Summary {
+pub(super) struct Summary {
     /// Of all that match, not only of this page.
     total: usize,
     counts: BTreeMap<String, usize>,
@@ -121,7 +121,7 @@ struct Summary {
 
 /// Sizes of what is used are there for running guests only.
 #[derive(Serialize, JsonSchema)]
-struct Row {
+pub(super) struct Row {
     vmid: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,

@@ -6,7 +6,7 @@ use std::{cmp::Ordering, str::FromStr};
 use crate::tool::{Deserialize, Error, JsonSchema, Result};
 
 /// A part of a list.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 pub struct Page {
     /// Most rows to return.
     #[serde(default = "hundred")]

@@ -1,5 +1,262 @@
-//! Moving guests to other nodes.
+//! Moving guests to other nodes: what Proxmox says beforehand of whether that is possible, in the plan.
 
-use crate::tool::Entry;
+use std::collections::BTreeMap;
 
-pub const TOOLS: &[Entry] = &[];
+use serde_json::{Map, Value};
+
+use super::list::gib;
+use crate::tool::*;
+
+pub const TOOLS: &[Entry] = &[Entry::action::<MigrateVm>(), Entry::action::<MigrateLxc>()];
+
+/// Move a VM to another node of the cluster, live if it runs.
+#[derive(Deserialize, JsonSchema)]
+struct MigrateVm {
+    #[serde(flatten)]
+    guest: GuestRef,
+    #[serde(default)]
+    target_node: String,
+    #[serde(default = "yes")]
+    live: bool,
+    /// Copy disks on local storage too.
+    #[serde(default)]
+    with_local_disks: bool,
+    /// For local disks, there.
+    target_storage: Option<String>,
+}
+
+/// Move a container to another node. A running one is shut down and started there (restart).
+#[derive(Deserialize, JsonSchema)]
+struct MigrateLxc {
+    #[serde(flatten)]
+    guest: GuestRef,
+    #[serde(default)]
+    target_node: String,
+    /// Needed if it runs.
+    #[serde(default)]
+    restart: bool,
+    /// For volumes on local storage, there.
+    target_storage: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Tool for MigrateVm {
+    const NAME: &str = "proxmox-migrate-vm";
+    const TITLE: &str = "Migrate a VM";
+    const API: &[&str] = &["GET /nodes/{node}/qemu/{vmid}/migrate", "POST /nodes/{node}/qemu/{vmid}/migrate"];
+    const EXAMPLE: (&str, &str) = ("Move web-02 to pve3", r#"{"name": "web-02", "target_node": "pve3"}"#);
+}
+
+impl Tool for MigrateLxc {
+    const NAME: &str = "proxmox-migrate-lxc";
+    const TITLE: &str = "Migrate a container";
+    const API: &[&str] = &["GET /nodes/{node}/lxc/{vmid}/migrate", "POST /nodes/{node}/lxc/{vmid}/migrate"];
+    const EXAMPLE: (&str, &str) =
+        ("Move redis-01 to pve1, it may restart", r#"{"name": "redis-01", "target_node": "pve1", "restart": true}"#);
+}
+
+impl Action for MigrateVm {
+    const EFFECT: Effect = Effect::Write;
+    const CONTROL: Control = Control::new(1800).waiting();
+    async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
+        let guest = pve.guest(&self.guest, Want::Vm).await?;
+        let target = self.target_node.trim();
+        let before = Before::read(pve, &guest, target).await?;
+        let target = before.target(&guest, target)?;
+        let request = Request::post(guest.path("migrate"))
+            .param("target", target)
+            .flag("online", before.running && self.live)
+            .flag("with-local-disks", self.with_local_disks)
+            .maybe("targetstorage", self.target_storage.as_deref());
+        let how = if before.running && self.live { "live " } else { "" };
+        let mut plan = Plan::on(&guest, &format!("migrate {how}to {target}:"))
+            .about("target_node", target)
+            .step(request)
+            .moves(&guest, target)
+            .check(
+                !before.running || self.live,
+                || format!("{guest} is {}", if before.running { "running, and moved live" } else { "not running" }),
+                || format!("{guest} is running: give live: true, or shut it down first"),
+            );
+        plan = before.allowed(plan, &guest, target, self.target_storage.is_some());
+        Ok(before.disks(before.devices(plan, &guest), &guest, self.with_local_disks))
+    }
+}
+
+impl Action for MigrateLxc {
+    const EFFECT: Effect = Effect::Write;
+    const CONTROL: Control = Control::new(1800).waiting();
+    async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
+        let guest = pve.guest(&self.guest, Want::Container).await?;
+        let target = self.target_node.trim();
+        let before = Before::read(pve, &guest, target).await?;
+        let target = before.target(&guest, target)?;
+        let request = Request::post(guest.path("migrate"))
+            .param("target", target)
+            .flag("restart", before.running && self.restart)
+            .maybe("target-storage", self.target_storage.as_deref());
+        let plan = Plan::on(&guest, &format!("migrate to {target}:"))
+            .about("target_node", target)
+            .step(request)
+            .moves(&guest, target)
+            .check(
+                !before.running || self.restart,
+                || format!("{guest} is {}", if before.running { "running, and may restart" } else { "not running" }),
+                || format!("{guest} is running, and containers cannot be moved live: give restart: true, or stop it"),
+            )
+            .warn_if(before.running && self.restart, || format!("{guest} is down while its volumes are copied"));
+        Ok(before.allowed(plan, &guest, target, self.target_storage.is_some()))
+    }
+}
+
+/// `GET …/migrate`; containers' keys have hyphens.
+#[derive(Debug, Default, Deserialize)]
+struct Before {
+    #[serde(default)]
+    running: bool,
+    #[serde(default, alias = "allowed-nodes")]
+    allowed_nodes: Vec<String>,
+    /// By node: a [`NotAllowed`].
+    #[serde(default, alias = "not-allowed-nodes")]
+    not_allowed_nodes: BTreeMap<String, Value>,
+    #[serde(default)]
+    local_disks: Vec<Disk>,
+    #[serde(default)]
+    local_resources: Vec<String>,
+    #[serde(default, rename = "mapped-resources")]
+    mapped_resources: Vec<String>,
+    #[serde(default, rename = "mapped-resource-info")]
+    mapped_resource_info: BTreeMap<String, Map<String, Value>>,
+    #[serde(default, rename = "dependent-ha-resources")]
+    dependent_ha_resources: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct NotAllowed {
+    #[serde(default)]
+    unavailable_storages: Vec<String>,
+    #[serde(default, rename = "unavailable-resources", alias = "unavailable_resources")]
+    unavailable_resources: Vec<String>,
+    #[serde(default, rename = "blocking-ha-resources")]
+    blocking_ha_resources: Vec<Blocking>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Blocking {
+    sid: String,
+    cause: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Disk {
+    volid: String,
+    drivename: Option<String>,
+    #[serde(default)]
+    cdrom: bool,
+    #[serde(default)]
+    is_cloudinit: bool,
+    #[serde(default = "yes")]
+    is_attached: bool,
+    #[serde(default)]
+    size: u64,
+}
+
+impl Before {
+    async fn read(pve: &Reader<'_>, guest: &Guest, target: &str) -> Result<Self> {
+        let request = Request::get(guest.path("migrate")).maybe("target", Some(target).filter(|t| !t.is_empty()));
+        match pve.request(&request).await {
+            // Before Proxmox VE 9 containers cannot be asked.
+            Err(e) if e.parts().status == Some(501) => {
+                Ok(Self { running: pve.is_running(guest).await?, ..Self::default() })
+            }
+            answer => answer,
+        }
+    }
+
+    /// The node named, which must be another than the guest's.
+    fn target<'a>(&self, guest: &Guest, target: &'a str) -> Result<&'a str> {
+        let others = || match self.allowed_nodes.as_slice() {
+            [] => "proxmox-list-nodes shows the nodes".to_owned(),
+            nodes => format!("possible: {}", nodes.join(", ")),
+        };
+        if target.is_empty() {
+            return Err(Error::bad_argument("target_node: missing; expected the name of a node").hint(others()));
+        }
+        if target == guest.node {
+            return Err(Error::bad_argument(format!("target_node: {guest} is there already")).hint(others()));
+        }
+        Ok(target)
+    }
+
+    /// Whether Proxmox lets it go to that node. Storages that are missing there may be mapped to others.
+    fn allowed(&self, plan: Plan, guest: &Guest, target: &str, mapped: bool) -> Plan {
+        let reasons = self.not_allowed_nodes.get(target).cloned();
+        let reasons: NotAllowed = reasons.and_then(|r| serde_json::from_value(r).ok()).unwrap_or_default();
+        let (storages, resources) = (&reasons.unavailable_storages, &reasons.unavailable_resources);
+        let blocking: Vec<String> = reasons
+            .blocking_ha_resources
+            .iter()
+            .map(|b| format!("{} ({})", b.sid, b.cause.as_deref().unwrap_or("HA rule")))
+            .collect();
+        let known = self.allowed_nodes.iter().any(|node| node == target);
+        let plan = match known {
+            true => plan.check(true, || format!("Proxmox allows {target} for {guest}"), String::new),
+            false => plan,
+        };
+        let plan = refuse_if(plan, !storages.is_empty() && !mapped, || {
+            format!("{target} lacks storage {}, which {guest} uses: give target_storage", storages.join(", "))
+        });
+        let plan = refuse_if(plan, !resources.is_empty(), || {
+            format!("{target} lacks what is mapped into {guest}: {}", resources.join(", "))
+        });
+        refuse_if(plan, !blocking.is_empty(), || format!("HA keeps {guest} from {target}: {}", blocking.join(", ")))
+            .warn_if(!self.dependent_ha_resources.is_empty(), || {
+                format!("HA moves along: {}", self.dependent_ha_resources.join(", "))
+            })
+    }
+
+    /// What of the node's hardware is passed through.
+    fn devices(&self, plan: Plan, guest: &Guest) -> Plan {
+        let local = &self.local_resources;
+        let plan = refuse_if(plan, !local.is_empty(), || {
+            format!("{guest} uses devices of its node, which cannot move: {}", local.join(", "))
+        });
+        let moves = |key: &String| {
+            let info = self.mapped_resource_info.get(key);
+            info.and_then(|info| info.get("live-migration")).is_some_and(|v| v == 1 || v == true || v == "1")
+        };
+        let fixed: Vec<&str> = self.mapped_resources.iter().filter(|key| !moves(key)).map(String::as_str).collect();
+        refuse_if(plan, self.running && !fixed.is_empty(), || {
+            format!("{guest} runs with mapped devices that cannot move live: {}", fixed.join(", "))
+        })
+    }
+
+    /// Disks on local storage.
+    fn disks(&self, plan: Plan, guest: &Guest, with: bool) -> Plan {
+        let shown = |disk: &&Disk| {
+            let key = disk.drivename.as_ref().map(|key| format!("{key} ")).unwrap_or_default();
+            format!("{key}{} ({} GiB)", disk.volid, gib(disk.size))
+        };
+        let seed = |disk: &&Disk| disk.is_cloudinit || disk.volid.contains("-cloudinit");
+        let (discs, disks): (Vec<&Disk>, Vec<&Disk>) =
+            self.local_disks.iter().filter(|disk| !seed(disk)).partition(|disk| disk.cdrom);
+        let discs: Vec<String> = discs.iter().map(|disk| disk.volid.clone()).collect();
+        let attached = disks.iter().any(|disk| disk.is_attached);
+        let list: Vec<String> = disks.iter().map(shown).collect();
+        let refused = self.running && attached && !with;
+        let plan = refuse_if(plan, !discs.is_empty(), || {
+            format!("{guest} has an image of local storage in its CD drive: eject {} first", discs.join(", "))
+        });
+        refuse_if(plan, refused, || {
+            format!("{guest} has disks on local storage: give with_local_disks: true to copy {}", list.join(", "))
+        })
+        .warn_if(!disks.is_empty() && !refused, || format!("copies over the network: {}", list.join(", ")))
+    }
+}
+
+fn refuse_if(plan: Plan, refused: bool, problem: impl FnOnce() -> String) -> Plan {
+    if refused { plan.check(false, String::new, problem) } else { plan }
+}

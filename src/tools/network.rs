@@ -1,8 +1,11 @@
 //! Networks of the nodes.
 
-use crate::tool::*;
+use futures::future::try_join_all;
+use serde_json::{Map, Value};
 
-pub const TOOLS: &[Entry] = &[Entry::query::<ListBridges>()];
+use crate::{pve::encode, tool::*};
+
+pub const TOOLS: &[Entry] = &[Entry::query::<ListBridges>(), Entry::query::<ListNetworks>(), Entry::list::<ListSdn>()];
 
 /// List a node's bridges (Linux and Open vSwitch) with addresses, ports and VLAN awareness: what a NIC can be put on.
 #[derive(Deserialize, JsonSchema)]
@@ -32,6 +35,33 @@ struct Interface {
     ovs_ports: Option<String>,
     bridge_vlan_aware: Option<bool>,
     comments: Option<String>,
+    slaves: Option<String>,
+    bond_mode: Option<String>,
+    #[serde(rename = "vlan-id")]
+    vlan: Option<u32>,
+    #[serde(rename = "vlan-raw-device")]
+    vlan_device: Option<String>,
+    mtu: Option<u32>,
+    method: Option<String>,
+}
+
+impl Interface {
+    /// What it is made of: ports of a bridge, slaves of a bond, the device of a VLAN.
+    fn ports(&self) -> Option<String> {
+        let ports = [&self.bridge_ports, &self.ovs_ports, &self.slaves, &self.vlan_device];
+        ports.into_iter().flatten().find(|ports| !ports.is_empty()).cloned()
+    }
+    fn comments(&self) -> Option<String> {
+        self.comments.as_deref().map(|c| c.trim_end().to_owned()).filter(|c| !c.is_empty())
+    }
+}
+
+async fn interfaces(pve: &Reader<'_>, node: &str, kind: Option<&str>) -> Result<(Vec<Interface>, Option<String>)> {
+    let request = Request::get(format!("/nodes/{}/network", encode(node))).maybe("type", kind);
+    let found: crate::pve::Listing<Vec<Interface>> = pve.list(&request).await?;
+    let mut interfaces = found.data;
+    interfaces.sort_by(|a, b| a.iface.cmp(&b.iface));
+    Ok((interfaces, found.changes.filter(|changes| !changes.is_empty())))
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -67,23 +97,247 @@ impl Query for ListBridges {
     type Output = Bridges;
     async fn query(&self, pve: &Reader<'_>) -> Result<Bridges> {
         let node = pve.node(self.node.as_deref()).await?;
-        let path = format!("/nodes/{}/network", crate::pve::encode(&node));
-        let mut found: Vec<Interface> = pve.request(&Request::get(path).param("type", "any_bridge")).await?;
-        found.sort_by(|a, b| a.iface.cmp(&b.iface));
+        let (found, _) = interfaces(pve, &node, Some("any_bridge")).await?;
         let bridges: Vec<Bridge> = found
             .into_iter()
             .map(|i| Bridge {
-                bridge: i.iface,
                 active: i.active,
+                ports: i.ports(),
+                comments: i.comments(),
+                bridge: i.iface,
                 kind: i.r#type,
                 cidr: i.cidr,
                 cidr6: i.cidr6,
                 gateway: i.gateway,
-                ports: i.bridge_ports.or(i.ovs_ports).filter(|p| !p.is_empty()),
                 vlan_aware: i.bridge_vlan_aware,
-                comments: i.comments.map(|c| c.trim_end().to_owned()),
             })
             .collect();
         Ok(Bridges { node, total: bridges.len(), bridges })
+    }
+}
+
+/// List a node's network interfaces with type, addresses, ports and VLANs, and changes that wait to be applied.
+#[derive(Deserialize, JsonSchema)]
+struct ListNetworks {
+    node: Option<String>,
+}
+
+impl Tool for ListNetworks {
+    const NAME: &str = "proxmox-list-networks";
+    const TITLE: &str = "List network interfaces";
+    const API: &[&str] = &["GET /nodes", "GET /nodes/{node}/network"];
+    const EXAMPLE: (&str, &str) = ("How is the network of pve1 set up?", r#"{"node": "pve1"}"#);
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Networks {
+    node: String,
+    total: usize,
+    interfaces: Vec<Row>,
+    /// As a diff; Proxmox applies them on request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_changes: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Row {
+    iface: String,
+    /// eth, bridge, bond, vlan, OVSBridge …
+    #[serde(rename = "type")]
+    kind: String,
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cidr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cidr6: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<String>,
+    /// Of a bridge or bond, or the device below a VLAN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bond_mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan_aware: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comments: Option<String>,
+}
+
+impl Query for ListNetworks {
+    type Output = Networks;
+    async fn query(&self, pve: &Reader<'_>) -> Result<Networks> {
+        let node = pve.node(self.node.as_deref()).await?;
+        let (found, pending_changes) = interfaces(pve, &node, None).await?;
+        let rows = found.into_iter().map(|i| Row {
+            active: i.active,
+            ports: i.ports(),
+            comments: i.comments(),
+            iface: i.iface,
+            kind: i.r#type.unwrap_or_else(|| "unknown".to_owned()),
+            method: i.method.filter(|method| method != "manual"),
+            cidr: i.cidr,
+            cidr6: i.cidr6,
+            gateway: i.gateway,
+            bond_mode: i.bond_mode,
+            vlan: i.vlan,
+            vlan_aware: i.bridge_vlan_aware,
+            mtu: i.mtu,
+        });
+        let interfaces: Vec<Row> = rows.collect();
+        Ok(Networks { node, total: interfaces.len(), interfaces, pending_changes })
+    }
+}
+
+/// List the software-defined network: zones, VNets and subnets, with what is not applied yet.
+#[derive(Deserialize, JsonSchema)]
+struct ListSdn {
+    /// Default: all.
+    kind: Option<SdnKind>,
+}
+
+#[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum SdnKind {
+    Zones,
+    Vnets,
+    Subnets,
+}
+
+impl Tool for ListSdn {
+    const NAME: &str = "proxmox-list-sdn";
+    const TITLE: &str = "List SDN";
+    const API: &[&str] = &["GET /cluster/sdn/zones", "GET /cluster/sdn/vnets", "GET /cluster/sdn/vnets/{vnet}/subnets"];
+    const EXAMPLE: (&str, &str) = ("Which VNets can guests use?", r#"{"kind": "vnets"}"#);
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Sdn {
+    total: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zones: Option<Vec<Zone>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vnets: Option<Vec<Vnet>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subnets: Option<Vec<Subnet>>,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+struct Zone {
+    zone: String,
+    /// simple, vlan, qinq, vxlan, evpn.
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bridge: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    controller: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dhcp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ipam: Option<String>,
+    /// Not applied yet: new, changed or deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+struct Vnet {
+    vnet: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlanaware: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+struct Subnet {
+    subnet: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cidr: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vnet: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gateway: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snat: Option<bool>,
+    #[serde(rename = "dhcp-range", skip_serializing_if = "Option::is_none")]
+    dhcp_range: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+}
+
+/// The rows of an SDN list as they will be: what waits for being applied stands apart in Proxmox's answer.
+async fn sdn<T: serde::de::DeserializeOwned>(pve: &Reader<'_>, path: String) -> Result<Vec<T>> {
+    let rows: Vec<Map<String, Value>> = pve.request(&Request::get(path.as_str()).param("pending", 1)).await?;
+    let merged = rows.into_iter().map(|mut row| {
+        if let Some(Value::Object(pending)) = row.shift_remove("pending") {
+            row.extend(pending);
+        }
+        let row = Value::Object(row).to_string();
+        crate::pve::from_slice(row.as_bytes()).map_err(|e| Error::internal(format!("GET {path}: {e}")))
+    });
+    merged.collect()
+}
+
+impl Query for ListSdn {
+    type Output = Sdn;
+    async fn query(&self, pve: &Reader<'_>) -> Result<Sdn> {
+        let wants = |kind| self.kind.is_none_or(|wanted| wanted == kind);
+        let zones = async {
+            match wants(SdnKind::Zones) {
+                true => sdn::<Zone>(pve, "/cluster/sdn/zones".to_owned()).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let vnets = async {
+            match wants(SdnKind::Vnets) || wants(SdnKind::Subnets) {
+                true => sdn::<Vnet>(pve, "/cluster/sdn/vnets".to_owned()).await,
+                false => Ok(Vec::new()),
+            }
+        };
+        let (mut zones, mut vnets) = tokio::try_join!(zones, vnets)?;
+        let subnets = match wants(SdnKind::Subnets) {
+            true => {
+                let of = |vnet: &Vnet| sdn::<Subnet>(pve, format!("/cluster/sdn/vnets/{}/subnets", encode(&vnet.vnet)));
+                let mut all: Vec<Subnet> = try_join_all(vnets.iter().map(of)).await?.into_iter().flatten().collect();
+                all.sort_by(|a, b| a.subnet.cmp(&b.subnet));
+                Some(all)
+            }
+            false => None,
+        };
+        zones.iter_mut().for_each(|zones| zones.sort_by(|a, b| a.zone.cmp(&b.zone)));
+        vnets.sort_by(|a, b| a.vnet.cmp(&b.vnet));
+        let vnets = wants(SdnKind::Vnets).then_some(vnets);
+        let count = |n: Option<usize>| n.unwrap_or(0);
+        Ok(Sdn {
+            total: count(zones.as_ref().map(Vec::len))
+                + count(vnets.as_ref().map(Vec::len))
+                + count(subnets.as_ref().map(Vec::len)),
+            zones,
+            vnets,
+            subnets,
+        })
     }
 }

@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 use super::list::{gib, mib, percent, round};
 use crate::tool::*;
 
-pub const TOOLS: &[Entry] = &[Entry::query::<ListNodes>(), Entry::query::<NodeStatus>()];
+pub const TOOLS: &[Entry] = &[Entry::list::<ListNodes>(), Entry::query::<NodeStatus>()];
 
 /// List the cluster's nodes with state, load and memory. Start here to learn the node names.
 #[derive(Deserialize, JsonSchema)]
-struct ListNodes {}
+pub(super) struct ListNodes {}
 
 impl Tool for ListNodes {
     const NAME: &str = "proxmox-list-nodes";
@@ -33,14 +33,14 @@ struct Node {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct Nodes {
-    total: usize,
-    online: usize,
+pub(super) struct Nodes {
+    pub total: usize,
+    pub online: usize,
     nodes: Vec<NodeRow>,
 }
 
 #[derive(Serialize, JsonSchema)]
-struct NodeRow {
+pub(super) struct NodeRow {
     node: String,
     /// online, offline or unknown.
     status: String,

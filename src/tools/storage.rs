@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::list::{Page, gib};
 use crate::{pve::encode, tool::*};
 
-pub const TOOLS: &[Entry] = &[Entry::query::<ListStorage>(), Entry::query::<StorageContent>()];
+pub const TOOLS: &[Entry] = &[Entry::list::<ListStorage>(), Entry::query::<StorageContent>()];
 
 /// List the cluster's storages: type, content kinds, nodes, used and total size. A shared storage is one row.
 #[derive(Deserialize, JsonSchema)]

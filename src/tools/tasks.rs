@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
-use super::list::round;
+use super::{
+    list::round,
+    log_lines::{Lines, Part},
+};
 use crate::{
     call::MAX_SECONDS,
     pve::{ExitStatus, TaskEnd, TaskRow, Upid, WaitOptions, Waited, encode},
     tool::*,
 };
 
-pub const TOOLS: &[Entry] = &[Entry::query::<ListTasks>(), Entry::query::<TaskStatus>(), Entry::query::<WaitTask>()];
+pub const TOOLS: &[Entry] = &[
+    Entry::list::<ListTasks>(),
+    Entry::query::<TaskStatus>(),
+    Entry::query::<TaskLog>(),
+    Entry::query::<WaitTask>(),
+    Entry::action::<StopTask>(),
+];
 
 /// List recent tasks, newest first, with user, guest and result. Without node: the newest of every node.
 #[derive(Deserialize, JsonSchema)]
@@ -136,14 +145,21 @@ impl ListTasks {
     }
 }
 
-/// Show a task's state, progress and last log lines.
+/// How a caller names a task.
 #[derive(Deserialize, JsonSchema)]
-struct TaskStatus {
+struct TaskRef {
     /// The task's UPID, as UPID:node:…:
     upid: String,
     /// Not needed: the UPID names its node.
     #[expect(dead_code, reason = "accepted for prompts written for the reference")]
     node: Option<String>,
+}
+
+/// Show a task's state, progress and last log lines.
+#[derive(Deserialize, JsonSchema)]
+struct TaskStatus {
+    #[serde(flatten)]
+    task: TaskRef,
 }
 
 impl Tool for TaskStatus {
@@ -179,7 +195,7 @@ struct TaskReport {
 impl Query for TaskStatus {
     type Output = TaskReport;
     async fn query(&self, pve: &Reader<'_>) -> Result<TaskReport> {
-        let upid: Upid = self.upid.parse()?;
+        let upid: Upid = self.task.upid.parse()?;
         let (status, tail) = tokio::try_join!(pve.task_status(&upid), pve.task_tail(&upid))?;
         Ok(TaskReport {
             upid: upid.to_string(),
@@ -199,11 +215,8 @@ impl Query for TaskStatus {
 /// Wait for a task to end and report how. A task still running at the timeout is no error: call again.
 #[derive(Deserialize, JsonSchema)]
 struct WaitTask {
-    /// The task's UPID, as UPID:node:…:
-    upid: String,
-    /// Not needed: the UPID names its node.
-    #[expect(dead_code, reason = "accepted for prompts written for the reference")]
-    node: Option<String>,
+    #[serde(flatten)]
+    task: TaskRef,
     /// Seconds to wait.
     #[serde(default = "quarter_hour")]
     #[schemars(range(min = 0, max = MAX_SECONDS))]
@@ -255,7 +268,7 @@ struct WaitReport {
 impl Query for WaitTask {
     type Output = WaitReport;
     async fn query(&self, pve: &Reader<'_>) -> Result<WaitReport> {
-        let upid: Upid = self.upid.parse()?;
+        let upid: Upid = self.task.upid.parse()?;
         let wait = WaitOptions {
             timeout: Duration::from_secs_f64(self.timeout),
             poll_interval: Duration::from_secs_f64(self.poll_interval),
@@ -283,5 +296,61 @@ impl Query for WaitTask {
                 note,
             },
         })
+    }
+}
+
+/// Read a task's log: from start on, or its last lines with tail.
+#[derive(Deserialize, JsonSchema)]
+struct TaskLog {
+    upid: String,
+    #[serde(flatten)]
+    part: Part,
+}
+
+impl Tool for TaskLog {
+    const NAME: &str = "proxmox-task-log";
+    const TITLE: &str = "Task log";
+    const API: &[&str] = &["GET /nodes/{node}/tasks/{upid}/log"];
+    const EXAMPLE: (&str, &str) = ("Why did that task fail?", r#"{"upid": "UPID:…", "tail": 30}"#);
+}
+
+impl Query for TaskLog {
+    type Output = Lines;
+    async fn query(&self, pve: &Reader<'_>) -> Result<Lines> {
+        let upid: Upid = self.upid.parse()?;
+        self.part.read(pve, Request::get(format!("{}/log", upid.path()))).await
+    }
+}
+
+/// Stop a running task. What it has done so far stays: a stopped clone or backup leaves parts, a guest may stay locked.
+#[derive(Deserialize, JsonSchema)]
+struct StopTask {
+    upid: String,
+}
+
+impl Tool for StopTask {
+    const NAME: &str = "proxmox-stop-task";
+    const TITLE: &str = "Stop a task";
+    const API: &[&str] = &["GET /nodes/{node}/tasks/{upid}/status", "DELETE /nodes/{node}/tasks/{upid}"];
+    const EXAMPLE: (&str, &str) = ("Abort that backup", r#"{"upid": "UPID:…", "confirm": true}"#);
+}
+
+impl Action for StopTask {
+    const EFFECT: Effect = Effect::Destroy;
+    const CONTROL: Control = Control::instant().confirmed();
+    async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
+        let upid: Upid = self.upid.parse()?;
+        let ended = pve.task_status(&upid).await?;
+        let about = if upid.id.is_empty() { String::new() } else { format!(" of {}", upid.id) };
+        Ok(Plan::new(format!("stop task {}{about} on {}", upid.kind, upid.node))
+            .about("upid", upid.to_string())
+            .about("node", upid.node.as_str())
+            .warn_if(ended.is_some(), || {
+                format!(
+                    "it has ended already ({}): nothing will change",
+                    ended.map(|s| s.to_string()).unwrap_or_default()
+                )
+            })
+            .step(Request::delete(upid.path())))
     }
 }

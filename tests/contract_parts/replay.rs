@@ -168,7 +168,7 @@ impl<'a> Replay<'a> {
         };
         let mut body = String::new();
         if let Some(raw) = record["request_body"].as_str() {
-            body = raw.to_owned();
+            body = whole(raw);
         } else if matches!(method, "GET" | "DELETE" | "HEAD") {
             query = [query, form()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
         } else if content_type == "application/json" {
@@ -344,6 +344,18 @@ impl<'a> Replay<'a> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// A form as it was sent: the recorder cut bodies short, and all files that are not whole there were 4096 zeros.
+fn whole(body: &str) -> String {
+    let Some(boundary) = body.split("\r\n").next().filter(|line| line.starts_with("--") && !line.contains('=')) else {
+        return body.to_owned();
+    };
+    let Some((head, file)) = body.rsplit_once("\r\n\r\n").filter(|(_, file)| !file.contains(boundary)) else {
+        return body.to_owned();
+    };
+    assert!(file.bytes().all(|byte| byte == 0), "what is this file? {file}");
+    format!("{head}\r\n\r\n{}\r\n{boundary}--\r\n", "\0".repeat(4096))
 }
 
 /// The UPID that a record answers.

@@ -18,7 +18,7 @@ use proxmox_mcp::{
     pve::{Client, SendError, Transport},
     sandbox::{Options, Sandbox},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The cluster's default, with secrets and times that do not change.
 pub fn options() -> Options {
@@ -95,7 +95,8 @@ impl Test {
     pub async fn call(&self, tool: &str, arguments: Value) -> Value {
         match self.mcp.call(tool, arguments.clone()).await {
             Ok(value) => {
-                fits(tool, &value);
+                let entry = proxmox_mcp::tools::all().find(|entry| entry.name == tool).unwrap();
+                fits(tool, entry.output_schema(), &value);
                 value
             }
             Err(e) => panic!("{tool} {arguments}: {e}"),
@@ -112,9 +113,8 @@ impl Test {
 }
 
 /// Holds a result to its tool's output schema, closed: nothing that the schema does not name.
-fn fits(tool: &str, value: &Value) {
-    let entry = proxmox_mcp::tools::all().find(|entry| entry.name == tool).unwrap();
-    let mut schema = Value::Object(entry.output_schema());
+pub fn fits(tool: &str, schema: Map<String, Value>, value: &Value) {
+    let mut schema = Value::Object(schema);
     close(&mut schema);
     let validator = jsonschema::validator_for(&schema).unwrap();
     let errors: Vec<String> = validator.iter_errors(value).map(|e| format!("{e} at {}", e.instance_path())).collect();

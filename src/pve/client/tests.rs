@@ -93,6 +93,7 @@ fn cluster(hosts: &[&str], auth: Auth) -> ClusterConfig {
         default_node: None,
         default_storage: None,
         default_bridge: None,
+        upload_dir: None,
         timeouts: Timeouts { connect: Duration::from_secs(5), request: Duration::from_secs(30) },
         sources: Vec::new(),
     }

@@ -100,6 +100,11 @@ const TABLE: &[(&[&str], Kind, &str)] = {
         ),
         (&["snapshot feature is not available"], Refused, "the storage of one of its disks cannot take snapshots"),
         (&["vm uses local storage"], Refused, "clone on the same node, or move its disks to shared storage first"),
+        (
+            &["hotplug problem"],
+            BadArgument,
+            "the running guest did not take the change, which stays pending: it is made when the guest is stopped and started",
+        ),
         (&["unable to shrink disk"], Refused, "disks only grow: give a larger size"),
         (&["shrinking disks is not supported"], Refused, "disks only grow: give a larger size"),
         (&["reserved name"], BadArgument, "choose another name"),

@@ -132,6 +132,7 @@ fn client(addresses: &[SocketAddr], host: &str, tls: Tls) -> Client {
         default_node: None,
         default_storage: None,
         default_bridge: None,
+        upload_dir: None,
         timeouts: Timeouts { connect: Duration::from_secs(2), request: Duration::from_secs(5) },
         sources: Vec::new(),
     };

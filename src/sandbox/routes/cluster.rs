@@ -16,7 +16,6 @@ pub const ROUTES: &[Route] = &[
     Route::put("/cluster/options", set_options),
     Route::get("/cluster/log", log),
     Route::get("/cluster/config/nodes", config_nodes),
-    Route::get("/cluster/replication", |_| Ok(json!([]).into())),
     Route::get("/cluster/ha/resources", |_| Ok(json!([]).into())),
     Route::get("/cluster/ha/status/current", ha_status),
     Route::get("/nodes/{node}/version", version),

@@ -60,7 +60,8 @@ fn row(volume: &Volume) -> Value {
     put("volid", volume.volid.as_str().into());
     put("content", volume.content.as_str().into());
     put("format", volume.format.as_str().into());
-    put("size", volume.size.into());
+    // An image to be imported is listed with the size of its file.
+    put("size", if volume.content == "import" { volume.used } else { volume.size }.into());
     put("ctime", volume.ctime.into());
     if let Some(vmid) = volume.vmid {
         put("vmid", vmid.into());
@@ -185,25 +186,15 @@ fn delete(call: &Call) -> Answered {
     let id = volid.split(':').next().unwrap_or_default().to_owned();
     let storage = state.storage(&id, &node)?.clone();
     let volume = state.volumes.get(&storage, &node, &volid).cloned();
-    let space = state.check(&call.who, &format!("/storage/{id}"), &["Datastore.AllocateSpace"]);
-    match &volume {
-        Some(volume) => {
-            check_access(&state, call, &storage, volume)?;
-            if volume.content != "images" && volume.content != "backup" && volume.content != "rootdir" {
-                state.check(&call.who, &format!("/storage/{id}"), &["Datastore.AllocateTemplate"])?;
-            } else if volume.content != "backup" {
-                space?;
-            }
-        }
-        None => space?,
-    }
+    // Whether a guest uses it is not asked: that is the caller's affair, here as there.
     let guest = volume.as_ref().and_then(|volume| volume.vmid).or_else(|| owner(&volid));
-    if let Some(guest) = guest.and_then(|vmid| state.guests().get(&vmid)) {
-        let used = guest.volumes().iter().any(|(_, used)| *used == volid);
-        if used {
-            let text = format!("Cannot remove image, a guest with VMID '{}' exists!", guest.vmid);
-            return Err(Refusal::failed(text));
+    let path = format!("/storage/{id}");
+    match guest {
+        Some(owner) if volid.contains(":backup/") => {
+            state.check(&call.who, &path, &["Datastore.AllocateSpace"])?;
+            state.check(&call.who, &format!("/vms/{owner}"), &["VM.Backup"])?;
         }
+        _ => state.check(&call.who, &path, &["Datastore.Allocate"])?,
     }
     drop(state);
     let id = guest.map_or_else(|| id.clone(), |vmid| format!("{vmid}@{id}"));
@@ -214,6 +205,23 @@ fn delete(call: &Call) -> Answered {
         if volume.protected {
             let name = volid.split_once(':').map_or("", |(_, name)| name);
             return Err(format!("cannot remove protected volume '{name}' on '{}'", storage.id));
+        }
+        let name = volid.split_once(':').map_or("", |(_, name)| name);
+        let cloned = state
+            .volumes
+            .on(&storage, &node)
+            .any(|other| other.parent.as_deref().is_some_and(|parent| parent == volid || parent == name));
+        if cloned {
+            return Err(format!("base volume '{name}' is still in use by linked clones"));
+        }
+        // A file can be deleted under a running guest; a logical volume that is open cannot.
+        let open = state
+            .guests()
+            .values()
+            .any(|guest| guest.is_running() && guest.volumes().iter().any(|(_, used)| *used == volid));
+        if open && !storage.is_files() {
+            let group = storage.config.get("vgname").unwrap_or("pve");
+            return Err(format!("lvremove '{group}/{name}' error:   Logical volume {group}/{name} in use."));
         }
         state.volumes.remove(&storage, &node, &volid);
         drop(state);
@@ -232,8 +240,12 @@ fn owner(volid: &str) -> Option<u32> {
 fn marks(call: &Call) -> Result<Vec<(Volume, &'static str)>, Refusal> {
     let state = call.sandbox.state();
     let storage = state.storage(call.text("storage"), call.node())?;
-    let rules =
-        call.get("prune-backups").or_else(|| storage.config.get("prune-backups")).unwrap_or("keep-all=1").to_owned();
+    if !storage.holds("backup") {
+        return Err(Refusal::failed(format!("storage '{}' does not support backups", storage.id)));
+    }
+    let rules = call.get("prune-backups").or_else(|| storage.config.get("prune-backups"));
+    let missing = || format!("no prune-backups options configured for storage '{}'", storage.id);
+    let rules = rules.ok_or_else(|| Refusal::failed(missing()))?.to_owned();
     let vmid = call.int("vmid").and_then(|vmid| u32::try_from(vmid).ok());
     let mut groups: BTreeMap<(u32, bool), Vec<Volume>> = BTreeMap::new();
     for volume in state.volumes.on(storage, call.node()).filter(|volume| volume.content == "backup") {
@@ -250,12 +262,14 @@ fn marks(call: &Call) -> Result<Vec<(Volume, &'static str)>, Refusal> {
     Ok(out)
 }
 
-/// PVE's rules: each keeps the newest of so many periods that no rule before it has kept.
-fn keep(rules: &str, newest_first: Vec<Volume>) -> Vec<(Volume, &'static str)> {
+/// PVE's rules: each keeps the newest of so many periods that no rule before it has kept, and gives the others of those
+/// periods up for good.
+pub(super) fn keep(rules: &str, newest_first: Vec<Volume>) -> Vec<(Volume, &'static str)> {
     let mut marks: Vec<Option<&'static str>> =
         newest_first.iter().map(|v| v.protected.then_some("protected")).collect();
     let count = |rule: &str| property(rules, rule).and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
-    if property(rules, "keep-all") == Some("1") {
+    const RULES: [&str; 6] = ["keep-last", "keep-hourly", "keep-daily", "keep-weekly", "keep-monthly", "keep-yearly"];
+    if property(rules, "keep-all") == Some("1") || RULES.iter().all(|rule| count(rule) == 0) {
         marks.iter_mut().for_each(|mark| *mark = mark.or(Some("keep")));
     }
     let period = |rule: &str, ctime: u64| {
@@ -263,26 +277,31 @@ fn keep(rules: &str, newest_first: Vec<Volume>) -> Vec<(Volume, &'static str)> {
         match rule {
             "keep-hourly" => format!("{year}-{month}-{day}-{hour}"),
             "keep-daily" => format!("{year}-{month}-{day}"),
-            "keep-weekly" => (ctime / 604_800).to_string(),
+            // Weeks begin on Monday, and 1970 began on a Thursday.
+            "keep-weekly" => ((ctime / 86_400 + 3) / 7).to_string(),
             "keep-monthly" => format!("{year}-{month}"),
             "keep-yearly" => year.to_string(),
             _ => ctime.to_string(),
         }
     };
-    for rule in ["keep-last", "keep-hourly", "keep-daily", "keep-weekly", "keep-monthly", "keep-yearly"] {
-        let mut seen: Vec<String> = newest_first
+    for rule in RULES.into_iter().filter(|rule| count(rule) > 0) {
+        let before: Vec<String> = newest_first
             .iter()
             .zip(&marks)
             .filter(|(_, mark)| **mark == Some("keep"))
             .map(|(volume, _)| period(rule, volume.ctime))
             .collect();
-        let already = seen.len();
+        let mut seen: Vec<String> = Vec::new();
         for (volume, mark) in newest_first.iter().zip(marks.iter_mut()).filter(|(_, mark)| mark.is_none()) {
             let this = period(rule, volume.ctime);
-            if seen.contains(&this) {
+            if before.contains(&this) {
                 continue;
             }
-            if seen.len() - already >= count(rule) {
+            if seen.contains(&this) {
+                *mark = Some("remove");
+                continue;
+            }
+            if seen.len() >= count(rule) {
                 break;
             }
             seen.push(this);

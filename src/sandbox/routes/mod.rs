@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod backup_jobs;
 mod cluster;
 mod content;
 mod firewall;
@@ -10,12 +11,14 @@ mod indexes;
 mod network;
 mod nodes;
 mod pools;
+mod replication;
 mod resources;
 mod roles;
 mod rows;
 mod storage;
 mod tasks;
 mod tokens;
+mod transfers;
 
 use super::router::Route;
 
@@ -36,6 +39,9 @@ pub const FAMILIES: &[&[Route]] = &[
     tasks::ROUTES,
     storage::ROUTES,
     content::ROUTES,
+    transfers::ROUTES,
+    backup_jobs::ROUTES,
+    replication::ROUTES,
     firewall::ROUTES,
     firewall::rules::ROUTES,
     firewall::sets::ROUTES,
@@ -49,6 +55,7 @@ pub const FAMILIES: &[&[Route]] = &[
     guests::destroy::ROUTES,
     guests::clone::ROUTES,
     guests::disks::ROUTES,
+    guests::moves::ROUTES,
     guests::snapshots::ROUTES,
     guests::migrate::ROUTES,
     guests::cloudinit::ROUTES,

@@ -8,6 +8,7 @@ use crate::sandbox::{
     config::{Config, format_size},
     guest::{Guest, Kind, Run, Snapshot},
     inside::Ended,
+    replication::Job,
     state::State,
     storage::{Volume, disk_volid},
 };
@@ -43,7 +44,7 @@ fn dozen() -> [Plan<'static>; 12] {
         Plan { tags: "prod;web", pool: production, storage: "nas", ..plan(Qemu, "web-01", 0, (2, 4096, 32)) },
         Plan { tags: "prod;web", pool: production, storage: "nas", ..plan(Qemu, "web-02", 1, (2, 4096, 32)) },
         Plan { tags: "db;prod", pool: production, ..plan(Qemu, "postgres-01", 1, (8, 16_384, 200)) },
-        Plan { tags: "prod", pool: production, ..plan(Qemu, "mail", 2, (4, 8192, 100)) },
+        Plan { tags: "prod", pool: production, storage: "tank", ..plan(Qemu, "mail", 2, (4, 8192, 100)) },
         Plan { tags: "monitoring;prod", ..plan(Qemu, "grafana", 0, (2, 4096, 40)) },
         Plan { tags: "ci;dev", pool: development, ..plan(Qemu, "gitlab-runner", 2, (8, 16_384, 80)) },
         Plan { tags: "dev;windows", pool: development, running: false, ..plan(Qemu, "win11-test", 0, (4, 8192, 64)) },
@@ -82,7 +83,11 @@ pub fn populate(state: &mut State, nodes: &[String], count: usize, now: u64) {
     if count > 0 {
         snapshot(state, 100, now);
         backup(state, 100, now);
+        jobs(state, nodes, now);
         update(state, 105);
+    }
+    if let Some(guest) = state.guest_mut(105) {
+        guest.config.set("ide2", "local:iso/debian-12.7.0-amd64-netinst.iso,media=cdrom,size=631M");
     }
 }
 
@@ -222,4 +227,37 @@ fn backup(state: &mut State, vmid: u32, now: u64) {
         (volume.notes, volume.saved) = (notes.clone(), saved.clone());
         state.add_volume("nas", &node, volume);
     }
+}
+
+/// The nightly backup of what is in production, and the mail server's copy on another node.
+fn jobs(state: &mut State, nodes: &[String], now: u64) {
+    let nightly = Config::new()
+        .with("schedule", "02:30")
+        .with("enabled", 1)
+        .with("pool", "production")
+        .with("storage", "nas")
+        .with("mode", "snapshot")
+        .with("compress", "zstd")
+        .with("notes-template", "{{guestname}}")
+        .with("prune-backups", "keep-daily=7,keep-weekly=4")
+        .with("comment", "production, every night");
+    state.backup_jobs.push(("backup-nightly".to_owned(), nightly));
+    let (Some(mail), Some(target)) = (state.guests().get(&103), nodes.first()) else { return };
+    if mail.node == *target {
+        return;
+    }
+    let job = Job {
+        guest: mail.vmid,
+        number: 0,
+        target: target.clone(),
+        source: mail.node.clone(),
+        schedule: Some("*/15".to_owned()),
+        rate: None,
+        comment: None,
+        disable: false,
+        remove: None,
+        created: now - 4_000_000,
+        asked: None,
+    };
+    state.replication.insert("103-0".to_owned(), job);
 }

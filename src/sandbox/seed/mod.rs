@@ -50,7 +50,11 @@ pub fn cluster(options: &Options, now: u64) -> (State, Credentials, [u8; 32]) {
         key.copy_from_slice(&secrets.bytes());
         (accounts(&mut state, &mut secrets), key)
     };
-    for (name, comment) in [("production", "Customer-facing services"), ("development", "Build and test machines")] {
+    for (name, comment) in [
+        ("production", "Customer-facing services"),
+        ("development", "Build and test machines"),
+        ("archive", "Switched off, kept for a year"),
+    ] {
         state.pools.insert(name.to_owned(), Pool { comment: Some(comment.to_owned()), ..Pool::default() });
     }
     guests::populate(&mut state, &nodes, options.guests.min(10_000), now);
@@ -132,6 +136,20 @@ fn accounts(state: &mut State, secrets: &mut Secrets) -> Credentials {
     auditor.tokens.insert("read".to_owned(), token(&credentials.auditor_token_secret, "read-only"));
     access.users.insert("auditor@pve".to_owned(), auditor);
     access.groups.insert("admins".to_owned(), Some("Administrators".to_owned()));
+    let mut alice = User {
+        enable: true,
+        comment: Some("Alice, operations".to_owned()),
+        email: Some("alice@example.com".to_owned()),
+        firstname: Some("Alice".to_owned()),
+        groups: ["operators".to_owned()].into(),
+        ..User::default()
+    };
+    alice.tokens.insert("laptop".to_owned(), Token { privsep: true, ..token(&secrets.uuid(), "her notebook") });
+    access.users.insert("alice@pve".to_owned(), alice);
+    access.groups.insert("operators".to_owned(), Some("On call".to_owned()));
+    let operator = ["VM.Audit", "VM.Console", "VM.PowerMgmt", "VM.Snapshot"].map(str::to_owned);
+    access.roles.insert("Operator".to_owned(), operator.into());
+    access.grant("/pool/development", "@operators", "Operator", true);
     access.grant("/", "auditor@pve", "PVEAuditor", true);
     access.grant("/", "@admins", "Administrator", true);
     credentials
@@ -155,6 +173,8 @@ fn storages(state: &mut State, nodes: &[String], now: u64) {
         .with("content", "images,rootdir,iso,vztmpl,backup")
         .with("prune-backups", "keep-last=3,keep-weekly=4");
     add(state, "nas", "nfs", 8 * 1024 * GIB, nas);
+    let tank = Config::new().with("pool", "tank/guests").with("sparse", 1).with("content", "images,rootdir");
+    add(state, "tank", "zfspool", 1_800 * GIB, tank);
     let files = [
         ("iso/debian-12.7.0-amd64-netinst.iso", "iso", "iso", 631 * MIB),
         ("iso/virtio-win-0.1.262.iso", "iso", "iso", 708 * MIB),
@@ -169,6 +189,10 @@ fn storages(state: &mut State, nodes: &[String], now: u64) {
                 Volume::new(format!("local:{name}"), content, format, size).at(now - 4_000_000),
             );
         }
+        let image = "local:import/debian-12-generic-amd64.qcow2";
+        let mut image = Volume::new(image, "import", "qcow2", 3 * GIB).at(now - 2_000_000);
+        image.used = 424 * MIB;
+        state.add_volume("local", node, image);
     }
     let shared = [
         ("iso/ubuntu-24.04.1-live-server-amd64.iso", "iso", "iso", 2_652 * MIB),

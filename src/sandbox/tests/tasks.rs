@@ -121,7 +121,7 @@ async fn refused_and_lost_requests_are_told_apart_and_only_the_lost_one_was_proc
     assert!(matches!(send("lost").await, Err(SendError::Lost(_))));
     let pools = call(&sandbox, "GET /pools", "").await;
     let names: Vec<_> = pools.data().as_array().unwrap().iter().map(|pool| pool["poolid"].as_str().unwrap()).collect();
-    assert_eq!(names, ["development", "lost", "production"]);
+    assert_eq!(names, ["archive", "development", "lost", "production"]);
 }
 
 #[tokio::test(start_paused = true)]

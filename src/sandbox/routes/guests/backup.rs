@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{found, power};
+use super::{
+    super::{backup_jobs::verify, content::keep},
+    found, power,
+};
 use crate::sandbox::{
     call::Call,
     config::render_bytes,
@@ -30,6 +33,8 @@ struct Job {
     notes: Option<String>,
     protected: bool,
     remove: bool,
+    /// Retention, where it was given.
+    prune: Option<String>,
 }
 
 fn dump(call: &Call) -> Answered {
@@ -41,13 +46,19 @@ fn dump(call: &Call) -> Answered {
     let mine =
         |state: &State| state.guests().values().filter(|guest| guest.node == node).map(|guest| guest.vmid).collect();
     let excluded: Vec<u32> = call.list("exclude").iter().filter_map(|vmid| vmid.parse().ok()).collect();
+    verify(call.flag("all"), |key| call.get(key).map(str::to_owned))?;
     let mut guests: Vec<u32> = match call.get("pool") {
         _ if call.flag("all") => mine(&state),
         Some(pool) => state.pools.get(pool).map(|pool| pool.guests.iter().copied().collect()).unwrap_or_default(),
-        None if listed.is_empty() => return Err(Refusal::param("vmid", "property is missing")),
         None => listed,
     };
     guests.retain(|vmid| !excluded.contains(vmid));
+    // What is on other nodes is passed over; what is nowhere fails visibly later.
+    let (guests, elsewhere): (Vec<u32>, Vec<u32>) =
+        guests.into_iter().partition(|vmid| state.guests().get(vmid).is_none_or(|guest| guest.node == node));
+    if guests.is_empty() && !call.flag("all") {
+        return Ok(Answer::from("OK"));
+    }
     for vmid in &guests {
         state.check(&call.who, &format!("/vms/{vmid}"), &["VM.Backup"])?;
     }
@@ -64,13 +75,17 @@ fn dump(call: &Call) -> Answered {
         notes: call.get("notes-template").map(str::to_owned),
         protected: call.flag("protected"),
         remove: call.get("remove") != Some("0"),
+        prune: call.get("prune-backups").map(str::to_owned),
     };
     let id = match guests.as_slice() {
-        [one] if call.get("vmid").is_some() => one.to_string(),
+        [one] => one.to_string(),
         _ => String::new(),
     };
     let options = options(call);
-    call.fork(&node.clone(), "vzdump", id, async move |worker| run(&worker, &node, (guests, options), job).await)
+    call.fork(&node.clone(), "vzdump", id, async move |worker| {
+        let chosen = Chosen { guests, elsewhere, options };
+        run(&worker, &node, chosen, job).await
+    })
 }
 
 /// The options as the log repeats them.
@@ -82,7 +97,15 @@ fn options(call: &Call) -> String {
     list.collect()
 }
 
-async fn run(worker: &Worker, node: &str, (guests, options): (Vec<u32>, String), job: Job) -> Result<(), String> {
+/// The guests of a run, those of them on other nodes, and the options as the log repeats them.
+struct Chosen {
+    guests: Vec<u32>,
+    elsewhere: Vec<u32>,
+    options: String,
+}
+
+async fn run(worker: &Worker, node: &str, chosen: Chosen, job: Job) -> Result<(), String> {
+    let Chosen { guests, elsewhere, options } = chosen;
     {
         let state = worker.sandbox.state();
         let failed = |text: String| format!("could not get storage information for '{}': {text}", job.storage);
@@ -93,6 +116,10 @@ async fn run(worker: &Worker, node: &str, (guests, options): (Vec<u32>, String),
     }
     let ids: Vec<String> = guests.iter().map(u32::to_string).collect();
     worker.log(format!("INFO: starting new backup job: vzdump {}{options}", ids.join(" ")));
+    if !elsewhere.is_empty() {
+        let ids: Vec<String> = elsewhere.iter().map(u32::to_string).collect();
+        worker.log(format!("INFO: skip external VMs: {}", ids.join(", ")));
+    }
     let mut errors = 0;
     for vmid in guests {
         let begun = worker.sandbox.clock().now();
@@ -206,7 +233,8 @@ async fn write(
     volume.notes = job.notes.as_ref().map(|notes| {
         let values =
             [("guestname", name), ("vmid", &vmid.to_string()), ("node", node), ("cluster", &state.cluster_name)];
-        values.iter().fold(notes.clone(), |text, (key, value)| text.replace(&format!("{{{{{key}}}}}"), value))
+        let plain = notes.replace("\\n", "\n").replace(r"\\", r"\");
+        values.iter().fold(plain, |text, (key, value)| text.replace(&format!("{{{{{key}}}}}"), value))
     });
     if volume.notes.is_some() {
         let line = "INFO: adding notes to backup".to_owned();
@@ -216,7 +244,7 @@ async fn write(
     }
     state.add_volume(&job.storage, node, volume);
     if job.remove {
-        prune(&mut state, node, vmid, &job.storage);
+        prune(&mut state, node, vmid, job);
     }
     Ok(())
 }
@@ -231,19 +259,15 @@ fn sizes(state: &State, guest: &Guest) -> (u64, u64) {
     volumes.fold((0, 0), |(size, used), (a, b)| (size + a, used + b))
 }
 
-/// Keeps as many backups of the guest as the storage says (`keep-last`).
-fn prune(state: &mut State, node: &str, vmid: u32, storage: &str) {
-    let Some(storage) = state.storages.get(storage) else { return };
-    let rules = storage.config.get("prune-backups").unwrap_or_default();
-    let keep = crate::sandbox::config::property(rules, "keep-last").and_then(|n| n.parse::<usize>().ok());
-    let Some(keep) = keep.filter(|_| !rules.contains(',')) else { return };
-    let mine = |volume: &&Volume| volume.content == "backup" && volume.vmid == Some(vmid) && !volume.protected;
-    let mut backups: Vec<_> =
-        state.volumes.on(storage, node).filter(mine).map(|volume| (volume.ctime, volume.volid.clone())).collect();
-    backups.sort();
-    let gone = backups.len().saturating_sub(keep);
-    for (_, volid) in backups.into_iter().take(gone) {
-        state.remove_volume(&volid, node);
+/// Keeps as many backups of the guest as the job says, else as the storage says.
+fn prune(state: &mut State, node: &str, vmid: u32, job: &Job) {
+    let Some(storage) = state.storages.get(&job.storage) else { return };
+    let Some(rules) = job.prune.as_deref().or(storage.config.get("prune-backups")) else { return };
+    let mine = |volume: &&Volume| volume.content == "backup" && volume.vmid == Some(vmid);
+    let mut backups: Vec<Volume> = state.volumes.on(storage, node).filter(mine).cloned().collect();
+    backups.sort_by_key(|volume| std::cmp::Reverse(volume.ctime));
+    for (volume, _) in keep(rules, backups).into_iter().filter(|(_, mark)| *mark == "remove") {
+        state.remove_volume(&volume.volid, node);
     }
 }
 

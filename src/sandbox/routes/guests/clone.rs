@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     create::{Making, vacant},
-    kind, on_node, update,
+    detach, kind, on_node,
 };
 use crate::sandbox::{
     call::Call,
@@ -121,13 +121,17 @@ fn plan(
     keys.sort_unstable();
     for (key, value) in keys {
         let drive = Drive::parse(value);
-        if !drive.volume.contains(':') || drive.is_cdrom() && !drive.is_cloud_init() {
+        if !drive.volume.contains(':') {
             continue;
         }
         let from = state.storage(drive.storage(), &guest.node)?;
+        // An image in a CD drive is not copied, but has to be there on the other node.
         if target != guest.node && !from.is_shared() {
             let word = if guest.kind == Kind::Qemu { "VM" } else { "CT" };
             return Err(Refusal::failed(format!("can't clone {word} to node '{target}' ({word} uses local storage)")));
+        }
+        if drive.is_cdrom() && !drive.is_cloud_init() {
+            continue;
         }
         let whole = full || drive.is_cloud_init();
         let volume = state.volumes.get(from, &guest.node, &drive.volume);
@@ -359,6 +363,6 @@ fn into_template(state: &mut State, node: &str, vmid: u32) {
     }
     if let Some(guest) = state.guest_mut(vmid) {
         renamed.into_iter().for_each(|(key, value)| guest.config.set(key, value));
-        update::without_boot(guest, "");
+        detach::without_boot(guest, "");
     }
 }

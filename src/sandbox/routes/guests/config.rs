@@ -3,13 +3,14 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::kind;
+use super::{detach::add_unused, kind};
 use crate::{
     pve::api::{Endpoint, Kind as Type},
     sandbox::{
         call::Call,
         config::Config,
-        guest::{Guest, Kind},
+        drives::Drive,
+        guest::{Guest, Kind, is_drive_key},
         router::Route,
         wire::{Answered, Refusal},
     },
@@ -64,11 +65,26 @@ impl Guest {
         }
         config
     }
-    /// Applies what is pending.
-    pub(super) fn apply_pending(&mut self) {
-        self.config = self.coming();
+    /// Applies what is pending. Drives that go are kept as unused; the volumes that are to be destroyed come back.
+    pub(super) fn apply_pending(&mut self) -> Vec<String> {
+        let (kind, coming) = (self.kind, self.coming());
+        let old = std::mem::replace(&mut self.config, coming);
+        let (forced, mut doomed) = (std::mem::take(&mut self.pending_force), Vec::new());
+        for (key, text) in old.iter().filter(|(key, _)| is_drive_key(kind, key)) {
+            let drive = Drive::parse(text);
+            let stays = self.volumes().iter().any(|(_, volid)| *volid == drive.volume);
+            if stays || !drive.volume.contains(':') || drive.volume.starts_with('/') {
+                continue;
+            }
+            match drive.is_cloud_init() || forced.iter().any(|f| f == key) {
+                true => doomed.push(drive.volume),
+                false if drive.is_cdrom() => {}
+                false => drop(add_unused(self, &drive.volume)),
+            }
+        }
         self.pending = Config::new();
         self.pending_delete.clear();
+        doomed
     }
 }
 
@@ -107,7 +123,7 @@ fn pending(call: &Call) -> Answered {
             row["pending"] = show(key, new);
         }
         if guest.pending_delete.iter().any(|gone| gone == key) {
-            row["delete"] = 1.into();
+            row["delete"] = if guest.pending_force.iter().any(|gone| gone == key) { 2 } else { 1 }.into();
         }
         rows.push(row);
     }

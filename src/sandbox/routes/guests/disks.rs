@@ -1,4 +1,4 @@
-//! Disks of guests that are there: resize, unlink, move, and what can be done with them.
+//! Disks of guests that are there: resize, unlink, and what can be done with them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,26 +8,22 @@ use serde_json::json;
 
 use super::{
     check_digest, found, kind, root_only,
-    update::{Change, add_unused, apply},
+    update::{Change, apply},
 };
 use crate::sandbox::{
     call::Call,
-    config::{format_size, parse_size, render_bytes},
-    drives::{Drive, LARGEST, Wanted, check_storage, formatting, missing},
+    config::{format_size, parse_size},
+    drives::{Drive, LARGEST},
     guest::{Guest, Kind},
     router::Route,
     state::State,
-    storage::Volume,
     wire::{Answer, Answered, Refusal},
-    worker::Worker,
 };
 
 pub const ROUTES: &[Route] = &[
     Route::put("/nodes/{node}/qemu/{vmid}/resize", resize),
     Route::put("/nodes/{node}/lxc/{vmid}/resize", resize),
     Route::slow(Method::PUT, "/nodes/{node}/qemu/{vmid}/unlink", unlink),
-    Route::post("/nodes/{node}/qemu/{vmid}/move_disk", move_disk),
-    Route::post("/nodes/{node}/lxc/{vmid}/move_volume", move_disk),
     Route::get("/nodes/{node}/qemu/{vmid}/feature", feature),
     Route::get("/nodes/{node}/lxc/{vmid}/feature", feature),
 ];
@@ -43,13 +39,17 @@ fn resize(call: &Call) -> Answered {
         if kind == Kind::Lxc {
             guest.check_lock().map_err(Refusal::failed)?;
             check_digest(guest, digest.as_deref()).map_err(Refusal::failed)?;
-            let (_, old, new) = target(guest, &disk, &size).map_err(Refusal::failed)?;
+            let (drive, old, new) = target(guest, &disk, &size).map_err(Refusal::failed)?;
+            state.check(&call.who, &format!("/storage/{}", drive.storage()), &["Datastore.AllocateSpace"])?;
             if new < old {
                 return Err(Refusal::failed("unable to shrink disk size"));
             }
+            if new == old {
+                return Err(Refusal::failed("disk is already at specified size"));
+            }
         }
     }
-    let skiplock = call.flag("skiplock");
+    let (skiplock, who) = (call.flag("skiplock"), call.who.clone());
     call.fork(&node.clone(), "resize", vmid, async move |worker| {
         let _lock = worker.lock(kind, vmid).await?;
         let (drive, new, running, files) = {
@@ -60,8 +60,13 @@ fn resize(call: &Call) -> Answered {
                 guest.check_lock()?;
             }
             let (drive, old, new) = target(guest, &disk, &size)?;
+            let place = format!("/storage/{}", drive.storage());
+            state.check(&who, &place, &["Datastore.AllocateSpace"]).map_err(|refusal| refusal.message)?;
             if new < old {
                 return Err("shrinking disks is not supported".to_owned());
+            }
+            if new == old {
+                return Ok(());
             }
             if new > LARGEST {
                 return Err(format!("volume '{}' cannot be that large", drive.volume));
@@ -133,118 +138,6 @@ fn unlink(call: Arc<Call>) -> BoxFuture<'static, Answered> {
         apply(&mut state, (node, Kind::Qemu, vmid), &change, call.now(), &mut Vec::new())?;
         Ok(Answer::null())
     })
-}
-
-/// Where a disk goes.
-struct Move {
-    key: String,
-    drive: Drive,
-    storage: String,
-    format: String,
-    delete: bool,
-}
-
-fn move_disk(call: &Call) -> Answered {
-    let (kind, vmid, node) = (kind(call), call.vmid(), call.node().to_owned());
-    root_only(call, &["skiplock"])?;
-    let key = call.get("disk").or_else(|| call.get("volume")).unwrap_or_default().to_owned();
-    if call.get("target-vmid").is_some() {
-        return Err(Refusal::not_implemented("POST", "a move to another guest"));
-    }
-    let state = call.sandbox.state();
-    let guest = state.guest(&node, kind, vmid)?;
-    guest.check_lock().map_err(Refusal::failed)?;
-    check_digest(guest, call.get("digest")).map_err(Refusal::failed)?;
-    let Some(text) = guest.config.get(&key) else {
-        return Err(Refusal::failed(match kind {
-            Kind::Qemu => format!("disk '{key}' does not exist"),
-            Kind::Lxc => format!("volume '{key}' does not exist"),
-        }));
-    };
-    let drive = Drive::parse(text);
-    if drive.is_cdrom() && !drive.is_cloud_init() {
-        return Err(Refusal::failed("you can't move a cdrom"));
-    }
-    if !matches!(drive.wanted(), Wanted::Existing { .. }) {
-        return Err(Refusal::failed(format!("disk '{key}' has no associated volume")));
-    }
-    let Some(storage) = call.get("storage") else {
-        return Err(Refusal::param("storage", "property is missing and it is not optional"));
-    };
-    state.check(&call.who, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
-    let target = state.storage(storage, &node)?;
-    let from = state.storage(drive.storage(), &node)?;
-    let old = state.volumes.get(from, &node, &drive.volume).map_or("raw", |volume| volume.format.as_str());
-    let format = match call.get("format") {
-        Some(format) if target.is_files() => format,
-        _ if target.is_files() => old,
-        _ => "raw",
-    };
-    if storage == drive.storage() && format == old {
-        return Err(Refusal::failed(match kind {
-            Kind::Qemu => "you can't move to the same storage with same format",
-            Kind::Lxc => "you can't move a volume to the same storage",
-        }));
-    }
-    let bad = check_storage(&state, storage, &node, kind).err();
-    if let (Some(refusal), Kind::Qemu) = (&bad, kind) {
-        return Err(refusal.clone());
-    }
-    let bad = bad.and_then(|refusal| refusal.errors.first().map(|(_, problem)| problem.clone()));
-    let delete = call.flag("delete");
-    let plan = Move { key, drive, storage: storage.to_owned(), format: format.to_owned(), delete };
-    drop(state);
-    let task = if kind == Kind::Qemu { "qmmove" } else { "move_volume" };
-    call.fork(&node.clone(), task, vmid, async move |worker| {
-        let _lock = worker.lock(kind, vmid).await?;
-        match bad {
-            Some(problem) => Err(problem),
-            None => relocate(&worker, &node, (kind, vmid), plan).await,
-        }
-    })
-}
-
-async fn relocate(worker: &Worker, node: &str, (kind, vmid): (Kind, u32), plan: Move) -> Result<(), String> {
-    let Move { key, drive, storage, format, delete } = plan;
-    let old = drive.volume.clone();
-    let from = drive.storage();
-    worker.log(format!("copying volume '{old}' from current storage '{from}' to target storage '{storage}'"));
-    worker.log(format!("create full clone of drive {key} ({old})"));
-    let (volid, size, line) = {
-        let mut state = worker.sandbox.state();
-        let source = state.storage(from, node).map_err(|refusal| refusal.message)?;
-        let volume = state.volumes.get(source, node, &old).ok_or_else(|| missing(&old))?.clone();
-        let target = state.storage(&storage, node).map_err(|refusal| refusal.message)?.clone();
-        let volid = state.volumes.next_disk(&target, node, vmid, "vm", &format);
-        let now = worker.sandbox.clock().now();
-        let mut new = Volume::new(volid.as_str(), &volume.content, &format, volume.size).of(vmid).at(now);
-        new.used = volume.used;
-        state.volumes.put(&target, node, new);
-        (volid.clone(), volume.size, formatting(&target, &volid, &format, volume.size))
-    };
-    worker.log(line);
-    worker.log(format!("allocated target volume '{volid}'"));
-    if kind == Kind::Qemu {
-        worker.transfer(size, 1 << 30).await;
-    } else {
-        worker.work(Duration::from_secs_f64(1.0 + size as f64 / 2e9)).await;
-        worker.log(format!("Total bytes sent: {}", render_bytes(size)));
-    }
-    if delete {
-        worker.log(format!("removing source volume '{old}' after successful copy"));
-    }
-    let mut state = worker.sandbox.state();
-    if let Some(guest) = state.guest_mut(vmid) {
-        let moved = Drive { volume: volid, options: drive.options.clone() };
-        guest.config.set(key, moved.to_string());
-        if !delete {
-            add_unused(guest, &old);
-        }
-    }
-    if delete {
-        state.remove_volume(&old, node);
-    }
-    Ok(())
 }
 
 /// Whether every disk of the guest can be snapshot; containers and VMs alike.

@@ -1,18 +1,19 @@
-//! Migration between the nodes of the cluster.
+//! Migration between the nodes of the cluster: what can be asked beforehand, and what is refused at once. The task is in
+//! `journey.rs`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{found, kind, power, root_only};
+use super::{journey::Journey, kind, root_only};
 use crate::sandbox::{
     call::Call,
-    drives::{Drive, bridge},
-    guest::{Guest, Kind, Run, is_numbered},
+    drives::Drive,
+    guest::{Guest, Kind, is_numbered},
     router::Route,
     state::State,
+    storage::Storage,
     wire::{Answered, Refusal},
-    worker::Worker,
 };
 
 pub const ROUTES: &[Route] = &[
@@ -22,15 +23,23 @@ pub const ROUTES: &[Route] = &[
     Route::post("/nodes/{node}/lxc/{vmid}/migrate", migrate),
 ];
 
-/// Bytes a second over the cluster's network.
-const RATE: u64 = 500 << 20;
+/// The drives that are not on shared storage; images in CD drives among them.
+pub(super) fn local_drives(state: &State, guest: &Guest) -> Vec<(String, Drive)> {
+    let shared = |drive: &Drive| state.storages.get(drive.storage()).is_some_and(Storage::is_shared);
+    let drives = guest.drives().into_iter();
+    drives.filter(|(_, drive)| drive.volume.contains(':') && !shared(drive)).collect()
+}
 
-/// The drives that would have to be copied: those not on shared storage.
-fn local_drives(state: &State, guest: &Guest) -> Vec<(String, Drive)> {
-    let own = |drive: &Drive| drive.volume.contains(':') && !drive.volume.contains(":iso/");
-    let shared =
-        |drive: &Drive| state.storages.get(drive.storage()).is_some_and(crate::sandbox::storage::Storage::is_shared);
-    guest.drives().into_iter().filter(|(_, drive)| own(drive) && !shared(drive)).collect()
+/// What is passed through of the node's own hardware.
+pub(super) fn local_resources(guest: &Guest) -> Vec<&str> {
+    let real = |key: &str, value: &str| {
+        (is_numbered(key, "hostpci") || is_numbered(key, "usb"))
+            && !value.contains("mapping=")
+            && !value.starts_with("spice")
+            || is_numbered(key, "serial") && value != "socket"
+            || is_numbered(key, "parallel")
+    };
+    guest.config.iter().filter(|(key, value)| real(key, value)).map(|(key, _)| key).collect()
 }
 
 /// Storages of the guest that are not there on a node.
@@ -72,16 +81,10 @@ fn preconditions(call: &Call) -> Answered {
         })
     });
     let disks: Vec<Value> = disks.collect();
-    let resources: Vec<&str> = guest
-        .config
-        .iter()
-        .filter(|(key, value)| (is_numbered(key, "hostpci") || is_numbered(key, "usb")) && !value.contains("mapping="))
-        .map(|(key, _)| key)
-        .collect();
     let out = json!({
         "has-dbus-vmstate": 1,
         "running": u8::from(guest.is_running()), "allowed_nodes": allowed, "not_allowed_nodes": refused,
-        "local_disks": disks, "local_resources": resources, "mapped-resources": [], "mapped-resource-info": {},
+        "local_disks": disks, "local_resources": local_resources(guest), "mapped-resources": [], "mapped-resource-info": {},
     });
     Ok(out.into())
 }
@@ -107,31 +110,26 @@ fn migrate(call: &Call) -> Answered {
     if running && kind == Kind::Lxc && !online && !restart {
         return Err(Refusal::failed("can't migrate running container without --online or --restart"));
     }
-    let mapping = mapping(&state, guest, call.get("targetstorage").or_else(|| call.get("target-storage")));
-    for id in mapping.values() {
-        state.storage(id, &target)?;
+    let asked = call.get("targetstorage").or_else(|| call.get("target-storage"));
+    let mapping = mapping(&state, guest, asked);
+    let drives = guest.drives().into_iter().filter(|(_, drive)| drive.volume.contains(':'));
+    for (_, drive) in drives {
+        state.storage(mapping.get(drive.storage()).map_or(drive.storage(), String::as_str), &target)?;
     }
-    let with_disks = kind == Kind::Lxc || call.flag("with-local-disks") || !running;
     drop(state);
+    let journey = Journey {
+        kind,
+        vmid,
+        node: node.clone(),
+        target,
+        // A VM that does not run is moved offline, whatever was asked.
+        online: online && (running || kind == Kind::Lxc),
+        restart: restart && running,
+        with_disks: kind == Kind::Lxc || !running || call.flag("with-local-disks"),
+        mapping,
+    };
     let task = if kind == Kind::Qemu { "qmigrate" } else { "vzmigrate" };
-    call.fork(&node.clone(), task, vmid, async move |worker| {
-        let _lock = worker.lock(kind, vmid).await?;
-        worker.log(format!("starting migration of {} {vmid} to node '{target}'", kind.word()));
-        let result = transfer(&worker, (&node, &target), (kind, vmid), (with_disks, &mapping)).await;
-        if result.is_err() {
-            if let Some(guest) = worker.sandbox.state().guest_mut(vmid) {
-                guest.config.remove("lock");
-            }
-            worker.log("aborting phase 1 - cleanup resources");
-            return result.map_err(|error| format!("migration aborted: {error}"));
-        }
-        if running && kind == Kind::Lxc {
-            worker.log("start container on target node");
-            power::bring_up(&worker, &target, kind, vmid, false).await?;
-        }
-        worker.log("migration finished successfully");
-        Ok(())
-    })
+    call.fork(&node, task, vmid, async move |worker| journey.run(&worker).await)
 }
 
 /// Storage here → storage there.
@@ -144,89 +142,6 @@ fn mapping(state: &State, guest: &Guest, asked: Option<&str>) -> BTreeMap<String
         let all = pairs.clone().find(|pair| !pair.contains(':') && *pair != "1");
         found.or(all).unwrap_or(id).to_owned()
     };
-    drives.iter().map(|(_, drive)| (drive.storage().to_owned(), to(drive.storage()))).collect()
-}
-
-async fn transfer(
-    worker: &Worker,
-    (node, target): (&str, &str),
-    (kind, vmid): (Kind, u32),
-    (with_disks, mapping): (bool, &BTreeMap<String, String>),
-) -> Result<(), String> {
-    let (drives, running, memory) = {
-        let mut state = worker.sandbox.state();
-        let guest = found(&state, node, kind, vmid)?;
-        guest.check_lock()?;
-        let drives = local_drives(&state, guest);
-        if let Some((key, drive)) = drives.first().filter(|_| !with_disks) {
-            return Err(format!("can't migrate local disk '{}': {key} is local, use --with-local-disks", drive.volume));
-        }
-        for (_, device) in guest.config.iter().filter(|(key, _)| is_numbered(key, "net")) {
-            let there = |bridge: &str| state.nodes.get(target).is_some_and(|node| node.network.contains_key(bridge));
-            if let Some(bridge) = bridge(device).filter(|bridge| !there(bridge)) {
-                return Err(format!("bridge '{bridge}' does not exist on node '{target}'"));
-            }
-        }
-        let facts = (drives, guest.is_running(), guest.maxmem());
-        if let Some(guest) = state.guest_mut(vmid) {
-            guest.config.set("lock", "migrate");
-        }
-        facts
-    };
-    if let (true, Kind::Lxc) = (running, kind) {
-        worker.log(format!("shutdown CT {vmid}"));
-        worker.work(Duration::from_secs(3)).await;
-    }
-    for (key, drive) in &drives {
-        let to = mapping.get(drive.storage()).map_or("", String::as_str);
-        worker.log(format!("found local disk '{}' (attached)", drive.volume));
-        worker.log(format!("copying local disk image '{}' to storage '{to}' on '{target}'", drive.volume));
-        worker.transfer(drive.size(), RATE).await;
-        let mut state = worker.sandbox.state();
-        carry(&mut state, (node, target), vmid, (key, drive, to));
-    }
-    if running && kind == Kind::Qemu {
-        worker.log(format!("starting VM {vmid} on remote node '{target}'"));
-        worker.log("start migrate command to unix:/run/qemu-server/migrate");
-        let mib = memory >> 20;
-        for part in 1..=4_u64 {
-            worker.work(Duration::from_secs_f64(memory as f64 / RATE as f64 / 4.0)).await;
-            worker.log(format!(
-                "migration active, transferred {:.1} MiB of {mib:.1} MiB VM-state, 500.0 MiB/s",
-                mib as f64 * part as f64 / 4.0
-            ));
-        }
-        worker.log("average migration speed: 500.0 MiB/s - downtime 42 ms");
-        worker.log("migration status: completed");
-    } else {
-        worker.work(Duration::from_millis(800)).await;
-    }
-    let mut state = worker.sandbox.state();
-    let pid = state.tasks.next_pid();
-    if let Some(guest) = state.guest_mut(vmid) {
-        guest.node = target.to_owned();
-        guest.config.remove("lock");
-        guest.run = match guest.run.take() {
-            Some(run) if kind == Kind::Qemu => Some(Run { pid, ..run }),
-            _ => None,
-        };
-    }
-    Ok(())
-}
-
-/// Moves one local volume to the other node.
-fn carry(state: &mut State, (node, target): (&str, &str), vmid: u32, (key, drive, to): (&str, &Drive, &str)) {
-    let Some(mut volume) = state.remove_volume(&drive.volume, node) else { return };
-    let Some(storage) = state.storages.get(to).cloned() else { return };
-    if to != drive.storage() || state.volumes.get(&storage, target, &volume.volid).is_some() {
-        if !storage.is_files() {
-            volume.format = "raw".to_owned();
-        }
-        volume.volid = state.volumes.next_disk(&storage, target, vmid, "vm", &volume.format);
-    }
-    let moved = Drive { volume: volume.volid.clone(), options: drive.options.clone() };
-    state.volumes.put(&storage, target, volume);
-    if let Some(guest) = state.guest_mut(vmid) {
-        guest.config.set(key, moved.to_string());
-    }
+    let copied = drives.iter().filter(|(_, drive)| !drive.is_cdrom() || drive.is_cloud_init());
+    copied.map(|(_, drive)| (drive.storage().to_owned(), to(drive.storage()))).collect()
 }

@@ -13,6 +13,7 @@ use crate::{
         drives::{Drive, Wanted, check_storage},
         guest::{Kind, is_drive_key, is_numbered},
         params::split_list,
+        state::State,
         wire::Refusal,
     },
 };
@@ -80,7 +81,7 @@ pub(super) fn check_values(call: &Call, kind: Kind, set: &mut [(String, String)]
                     return Err(Refusal::forbidden(text));
                 }
             }
-            key if is_drive_key(kind, key) => check_drive(call, kind, value)?,
+            key if is_drive_key(kind, key) => check_drive(call, kind, (key, value))?,
             _ => {}
         }
     }
@@ -88,9 +89,16 @@ pub(super) fn check_values(call: &Call, kind: Kind, set: &mut [(String, String)]
 }
 
 /// Whether the caller may use the storage a drive is on, and it can hold the drive.
-fn check_drive(call: &Call, kind: Kind, value: &str) -> Result<(), Refusal> {
+fn check_drive(call: &Call, kind: Kind, (key, value): (&str, &str)) -> Result<(), Refusal> {
     let drive = Drive::parse(value);
     let state = call.sandbox.state();
+    if let Some(source) = drive.options.get("import-from") {
+        check_import(call, &state, (key, &drive), source)?;
+    }
+    let iso = drive.volume.split_once(':').is_some_and(|(_, name)| name.starts_with("iso/"));
+    if iso && kind == Kind::Qemu && !drive.is_cdrom() {
+        return Err(Refusal::param(key, "explicit 'media=cdrom' is required for iso images"));
+    }
     match drive.wanted() {
         Wanted::Nothing => Ok(()),
         Wanted::New { storage, .. } | Wanted::CloudInit { storage } => {
@@ -107,6 +115,32 @@ fn check_drive(call: &Call, kind: Kind, value: &str) -> Result<(), Refusal> {
             } else {
                 state.check_any(&call.who, &path, &["Datastore.Audit", "Datastore.AllocateSpace"])
             }
+        }
+    }
+}
+
+/// Whether an image may be imported: from a disk, or from what was put on a storage for that.
+fn check_import(call: &Call, state: &State, (key, drive): (&str, &Drive), source: &str) -> Result<(), Refusal> {
+    if !matches!(drive.wanted(), Wanted::New { size: 0, .. }) {
+        let text = "'import-from' requires special syntax - use <storage ID>:0,import-from=<source>";
+        return Err(Refusal::param(key, text));
+    }
+    let Some((storage, name)) = source.split_once(':').filter(|_| !source.starts_with('/')) else { return Ok(()) };
+    let storage = state.storage(storage, call.node())?;
+    let kind = match name.split_once('/') {
+        Some((kind @ ("iso" | "vztmpl" | "backup" | "snippets" | "import"), _)) => kind,
+        _ => "images",
+    };
+    if kind != "images" && kind != "import" {
+        let text = format!("{source} has wrong type '{kind}' - needs to be 'images' or 'import'");
+        return Err(Refusal::param(key, text));
+    }
+    let owner = state.volumes.get(storage, call.node(), source).and_then(|volume| volume.vmid);
+    match owner {
+        Some(owner) => state.check(&call.who, &format!("/vms/{owner}"), &["VM.Clone"]),
+        None => {
+            let path = format!("/storage/{}", storage.id);
+            state.check_any(&call.who, &path, &["Datastore.Audit", "Datastore.AllocateSpace"])
         }
     }
 }

@@ -107,11 +107,13 @@ pub(super) async fn bring_up(worker: &Worker, node: &str, kind: Kind, vmid: u32,
             guest.config.remove(key);
         }
     }
-    guest.apply_pending();
+    let doomed = guest.apply_pending();
     guest.run = Some(Run { since: now, pid, paused: false, started_with: guest.config.clone() });
+    for volid in doomed.iter().chain(&suspended) {
+        state.remove_volume(volid, node);
+    }
     drop(state);
-    if let Some(volid) = suspended {
-        worker.sandbox.state().remove_volume(&volid, node);
+    if suspended.is_some() {
         worker.log("Resumed VM, removing state");
     }
     Ok(())
@@ -188,22 +190,25 @@ fn halt(worker: &Worker, vmid: u32) {
     if let Some(guest) = worker.sandbox.state().guest_mut(vmid) {
         guest.ran = guest.run.take().map(|run| (run.since, now)).or(guest.ran);
         if guest.kind == Kind::Lxc {
+            // Nothing of a container is ever forced.
             guest.apply_pending();
         }
     }
+}
+
+fn is_paused(call: &Call) -> bool {
+    let state = call.sandbox.state();
+    state.guests().get(&call.vmid()).is_some_and(|guest| guest.run.as_ref().is_some_and(|run| run.paused))
 }
 
 fn shutdown(call: &Call) -> Answered {
     let (kind, vmid, node) = (kind(call), call.vmid(), call.node().to_owned());
     root_only(call, &["skiplock"])?;
     container_running(call)?;
-    let paused = {
-        let state = call.sandbox.state();
-        if kind == Kind::Qemu {
-            on_node(&state, &node, kind, vmid)?;
-        }
-        state.guests().get(&vmid).is_some_and(|guest| guest.run.as_ref().is_some_and(|run| run.paused))
-    };
+    if kind == Kind::Qemu {
+        on_node(&call.sandbox.state(), &node, kind, vmid)?;
+    }
+    let paused = is_paused(call);
     let force = call.flag("forceStop");
     if paused && !force {
         return Err(Refusal::failed("VM is paused - cannot shutdown"));
@@ -267,6 +272,9 @@ async fn go_down(
 
 fn reboot(call: &Call) -> Answered {
     let (kind, vmid, node) = (kind(call), call.vmid(), call.node().to_owned());
+    if is_paused(call) {
+        return Err(Refusal::failed("VM is paused - cannot shutdown"));
+    }
     // Containers are called VMs here, in PVE too.
     running(call, "VM")?;
     let timeout = call.int("timeout").and_then(|seconds| u64::try_from(seconds).ok());

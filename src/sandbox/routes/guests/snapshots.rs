@@ -308,4 +308,5 @@ fn restore_config(guest: &mut Guest, snapshot: &Snapshot, generation: String) {
     }
     guest.pending = Config::new();
     guest.pending_delete.clear();
+    guest.pending_force.clear();
 }

@@ -4,10 +4,17 @@ use std::time::Duration;
 
 use super::{
     found, kind,
-    power::{KILL, running, task},
+    power::{KILL, bring_up, running, task},
     root_only,
 };
-use crate::sandbox::{call::Call, guest::Kind, router::Route, storage::Volume, wire::Answered, worker::Worker};
+use crate::sandbox::{
+    call::Call,
+    guest::{Guest, Kind, is_numbered},
+    router::Route,
+    storage::Volume,
+    wire::{Answered, Refusal},
+    worker::Worker,
+};
 
 pub const ROUTES: &[Route] = &[
     Route::post("/nodes/{node}/qemu/{vmid}/status/suspend", suspend),
@@ -34,6 +41,19 @@ fn suspend(call: &Call) -> Answered {
         });
     }
     let storage = call.get("statestorage").map(str::to_owned);
+    {
+        let state = call.sandbox.state();
+        let guest = state.guest(&node, kind, vmid)?;
+        state.check(&call.who, &format!("/vms/{vmid}"), &["VM.Config.Disk"])?;
+        if guest.config.iter().any(|(key, _)| is_numbered(key, "hostpci")) {
+            return Err(Refusal::failed(
+                "cannot suspend VM to disk due to passed-through PCI device(s), which lack the possibility to \
+                 save/restore their internal state",
+            ));
+        }
+        let storage = storage.clone().unwrap_or_else(|| state_storage(guest));
+        state.check(&call.who, &format!("/storage/{storage}"), &["Datastore.AllocateSpace"])?;
+    }
     call.fork(&node.clone(), "qmsuspend", vmid, async move |worker| {
         let _lock = worker.lock(kind, vmid).await?;
         to_disk(&worker, &node, vmid, storage).await
@@ -52,6 +72,14 @@ fn pause(worker: &Worker, node: &str, vmid: u32, paused: bool, skiplock: bool) -
     Ok(())
 }
 
+/// Where the memory goes if nobody says: to the first disk's storage.
+fn state_storage(guest: &Guest) -> String {
+    let chosen = guest.config.get("vmstatestorage").map(str::to_owned);
+    let drives = guest.drives();
+    let first = drives.iter().find(|(_, drive)| !drive.is_cdrom()).map(|(_, drive)| drive.storage().to_owned());
+    chosen.or(first).unwrap_or_else(|| "local".to_owned())
+}
+
 /// Writes the memory into a volume and stops the VM; the next start takes it from there.
 async fn to_disk(worker: &Worker, node: &str, vmid: u32, storage: Option<String>) -> Result<(), String> {
     let (volid, size) = {
@@ -59,9 +87,7 @@ async fn to_disk(worker: &Worker, node: &str, vmid: u32, storage: Option<String>
         let guest = found(&state, node, Kind::Qemu, vmid)?;
         guest.check_lock()?;
         let size = guest.maxmem().saturating_mul(2).saturating_add(500 << 20);
-        let place =
-            guest.drives().into_iter().find(|(_, drive)| !drive.is_cdrom()).map(|(_, d)| d.storage().to_owned());
-        let storage = storage.or(place).unwrap_or_else(|| "local".to_owned());
+        let storage = storage.unwrap_or_else(|| state_storage(guest));
         let storage = state.storage(&storage, node).map_err(|refusal| refusal.message)?.clone();
         let (year, month, day, ..) = crate::sandbox::wire::civil(worker.sandbox.clock().now());
         let name = format!("vm-{vmid}-state-suspend-{year}-{month:02}-{day:02}");
@@ -85,10 +111,18 @@ async fn to_disk(worker: &Worker, node: &str, vmid: u32, storage: Option<String>
 fn resume(call: &Call) -> Answered {
     let (kind, vmid, node) = (kind(call), call.vmid(), call.node().to_owned());
     root_only(call, &["skiplock", "nocheck"])?;
-    running(call, kind.word())?;
+    // A VM that was suspended to disk is started.
+    let hibernated =
+        kind == Kind::Qemu && call.sandbox.state().guests().get(&vmid).is_some_and(|g| g.lock() == Some("suspended"));
+    if !hibernated {
+        running(call, kind.word())?;
+    }
     let skiplock = call.flag("skiplock");
     call.fork(&node.clone(), &task(kind, "resume"), vmid, async move |worker| {
         let _lock = worker.lock(kind, vmid).await?;
+        if hibernated {
+            return bring_up(&worker, &node, kind, vmid, skiplock).await;
+        }
         pause(&worker, &node, vmid, false, skiplock || kind == Kind::Lxc)
     })
 }

@@ -6,7 +6,9 @@ use futures::future::BoxFuture;
 use http::Method;
 
 use super::{
-    check_digest, has_system, kind,
+    check_digest,
+    detach::{add_unused, delete, forget_unused, with_boot},
+    has_system, kind,
     options::{check_privileges, check_values, options_of},
     root_only,
 };
@@ -133,18 +135,11 @@ fn check_guest(call: &Call, change: &Change) -> Result<(), Refusal> {
             }
         }
     }
-    if guest.config.flag("protection") {
-        let drive = change.delete.iter().find(|key| is_drive_key(guest.kind, key) || is_numbered(key, "unused"));
-        if drive.is_some() {
-            let word = guest.kind.word();
-            return Err(Refusal::failed(format!("can't remove {word} {} - protection mode enabled", guest.vmid)));
-        }
-    }
     Ok(())
 }
 
 /// Whether a running guest takes the option at once.
-fn is_hot(guest: &Guest, key: &str) -> bool {
+pub(super) fn is_hot(guest: &Guest, key: &str) -> bool {
     let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
     match guest.kind {
         Kind::Lxc => matches!(
@@ -208,6 +203,7 @@ pub(super) fn apply(
         if let Some(guest) = state.guest_mut(vmid) {
             guest.pending.remove(key);
             guest.pending_delete.retain(|gone| gone != key);
+            guest.pending_force.retain(|gone| gone != key);
         }
     }
     for key in &change.delete {
@@ -219,7 +215,6 @@ pub(super) fn apply(
             if matches!(Drive::parse(value).wanted(), Wanted::New { .. }) {
                 log.push(format!("{key}: successfully created disk '{drive}'"));
             }
-            replace(state, vmid, key, &drive);
             drive.to_string()
         } else if is_numbered(key, "net") {
             network_device(state, kind, value)
@@ -228,7 +223,18 @@ pub(super) fn apply(
         };
         let Some(guest) = state.guest_mut(vmid) else { continue };
         guest.pending_delete.retain(|gone| gone != key);
-        if running && !is_hot(guest, key) {
+        guest.pending_force.retain(|gone| gone != key);
+        let new_cd = kind == Kind::Qemu && Drive::parse(&value).is_cdrom() && !value.contains("cloudinit");
+        if new_cd && is_drive_key(kind, key) {
+            with_boot(guest, key);
+        }
+        // A mount point is added to a running container, but not changed.
+        let changed_mount = kind == Kind::Lxc && is_numbered(key, "mp") && guest.config.has(key);
+        let later = running && (changed_mount || !is_hot(guest, key));
+        if is_drive_key(kind, key) {
+            replace(guest, key, &Drive::parse(&value), later);
+        }
+        if later {
             if guest.config.get(key) == Some(value.as_str()) {
                 guest.pending.remove(key);
             } else {
@@ -242,73 +248,11 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// A drive that another takes the place of becomes unused.
-fn replace(state: &mut State, vmid: u32, key: &str, new: &Drive) {
-    let Some(guest) = state.guest_mut(vmid) else { return };
-    let Some(old) = guest.config.get(key).map(Drive::parse) else {
-        forget_unused(guest, &new.volume);
-        return;
-    };
-    if old.volume != new.volume && old.volume.contains(':') && !old.is_cdrom() {
+/// A drive that another takes the place of becomes unused, and the other is so no longer.
+fn replace(guest: &mut Guest, key: &str, new: &Drive, later: bool) {
+    let old = guest.config.get(key).map(Drive::parse).filter(|_| !later);
+    if let Some(old) = old.filter(|old| old.volume != new.volume && old.volume.contains(':') && !old.is_cdrom()) {
         add_unused(guest, &old.volume);
     }
     forget_unused(guest, &new.volume);
-}
-
-fn forget_unused(guest: &mut Guest, volid: &str) {
-    let key = guest.config.iter().find(|(key, value)| is_numbered(key, "unused") && *value == volid);
-    if let Some(key) = key.map(|(key, _)| key.to_owned()) {
-        guest.config.remove(&key);
-    }
-}
-
-pub(super) fn add_unused(guest: &mut Guest, volid: &str) {
-    let free = (0..256).map(|n| format!("unused{n}")).find(|key| !guest.config.has(key));
-    if let Some(key) = free {
-        guest.config.set(key, volid);
-    }
-}
-
-fn delete(
-    state: &mut State,
-    (node, kind, vmid): (&str, Kind, u32),
-    key: &str,
-    (running, stubborn, force): (bool, bool, bool),
-) -> Result<(), Refusal> {
-    let Some(guest) = state.guest_mut(vmid) else { return Ok(()) };
-    guest.pending.remove(key);
-    let Some(old) = guest.config.get(key).map(str::to_owned) else { return Ok(()) };
-    let device = is_numbered(key, "net") || is_drive_key(kind, key) && !Drive::parse(&old).is_cdrom();
-    if running && stubborn && device && is_hot(guest, key) {
-        guest.pending_delete.push(key.to_owned());
-        let problem = format!("hotplug problem - error on hot-unplugging device '{key}' - still busy in guest?\n");
-        return Err(Refusal::param(key, problem));
-    }
-    if running && !is_hot(guest, key) {
-        guest.pending_delete.push(key.to_owned());
-        return Ok(());
-    }
-    guest.config.remove(key);
-    if is_numbered(key, "unused") {
-        state.remove_volume(&Drive::parse(&old).volume, node);
-        return Ok(());
-    }
-    if is_drive_key(kind, key) {
-        let drive = Drive::parse(&old);
-        without_boot(guest, key);
-        if drive.is_cloud_init() || (force && !drive.is_cdrom()) {
-            state.remove_volume(&drive.volume, node);
-        } else if drive.volume.contains(':') && !drive.is_cdrom() {
-            add_unused(guest, &drive.volume);
-        }
-    }
-    Ok(())
-}
-
-/// Takes a device off the boot order.
-pub(super) fn without_boot(guest: &mut Guest, key: &str) {
-    let Some(order) = guest.config.get("boot").and_then(|boot| property(boot, "order")) else { return };
-    let rest: Vec<_> = order.split(';').filter(|device| *device != key).collect();
-    let boot = if rest.is_empty() { " ".to_owned() } else { format!("order={}", rest.join(";")) };
-    guest.config.set("boot", boot);
 }

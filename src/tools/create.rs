@@ -1,5 +1,0 @@
-//! Creating VMs and containers.
-
-use crate::tool::Entry;
-
-pub const TOOLS: &[Entry] = &[];
