@@ -314,7 +314,10 @@ impl Client {
 
     fn judge(&self, request: &Request, answer: http::Response<Bytes>) -> Result<Bytes, Failed> {
         if answer.status().is_success() {
-            return Ok(answer.into_body());
+            return super::gzip::unpacked(answer).map_err(|e| {
+                let error = Error::new(Kind::BadAnswer, format!("the answer cannot be unpacked: {e}"));
+                Failed { error: error.request(request.to_string()), again: false }
+            });
         }
         let status = answer.status().as_u16();
         let error = error::from_answer(request, &answer, &self.who());

@@ -9,6 +9,7 @@ pub mod error;
 mod fake;
 mod guest;
 mod guest_config;
+mod gzip;
 mod https;
 mod lookup;
 pub mod options;

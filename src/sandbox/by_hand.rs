@@ -44,7 +44,7 @@ impl Sandbox {
 }
 
 impl ByHand<'_> {
-    /// Leaves the nodes and nothing else: no guests, storages, pools, tasks, log, and of the accounts `root@pam` alone,
+    /// Leaves the nodes and nothing else: no guests, storages, pools, firewalls, HA, SDN, updates, tasks, log, and of the accounts `root@pam` alone,
     /// without tokens.
     pub fn clear(&self) -> &Self {
         let mut state = self.0.state();
@@ -57,6 +57,12 @@ impl ByHand<'_> {
         state.pools.clear();
         state.backup_jobs.clear();
         state.replication.clear();
+        state.firewalls.clear();
+        state.ha = super::ha::Ha::default();
+        state.sdn = super::sdn::Sdn::default();
+        for node in state.nodes.values_mut() {
+            node.updates.clear();
+        }
         state.tasks = super::tasks::Tasks::default();
         state.log.clear();
         state.options.retain(|key, _| key == "mac_prefix");
@@ -64,6 +70,17 @@ impl ByHand<'_> {
         let root = User { enable: true, ..User::default() };
         let users = [("root@pam".to_owned(), root)].into_iter().collect();
         state.access = Access { users, realms: old.realms, ..Access::default() };
+        drop(state);
+        self
+    }
+
+    /// Puts a node into maintenance, or takes it out: `ha-manager crm-command node-maintenance`.
+    pub fn maintenance(&self, node: &str, on: bool) -> &Self {
+        let mut state = self.0.state();
+        match on {
+            true => drop(state.ha.maintenance.insert(node.to_owned())),
+            false => drop(state.ha.maintenance.remove(node)),
+        }
         drop(state);
         self
     }

@@ -10,6 +10,8 @@ use super::{
     config::Config,
     firewall::Firewall,
     guest::{Guest, Kind},
+    ha::Ha,
+    sdn::Sdn,
     storage::{Storage, Volume, Volumes},
     tasks::Tasks,
     wire::Refusal,
@@ -40,6 +42,8 @@ pub struct Node {
     pub timezone: String,
     /// Services that were stopped by hand.
     pub stopped_services: BTreeSet<String>,
+    /// Packages that wait: name, version there, version to come, what it is.
+    pub updates: Vec<[&'static str; 4]>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -72,6 +76,8 @@ pub struct State {
     pub volumes: Volumes,
     /// By whose it is: `cluster`, `node/pve`, `guest/100`.
     pub firewalls: BTreeMap<String, Firewall>,
+    pub ha: Ha,
+    pub sdn: Sdn,
     pub pools: BTreeMap<String, Pool>,
     /// jobs.cfg: the backup jobs, in its order.
     pub backup_jobs: Vec<(String, Config)>,
@@ -105,6 +111,8 @@ impl State {
             storages: BTreeMap::new(),
             volumes: Volumes::default(),
             firewalls: BTreeMap::new(),
+            ha: Ha::default(),
+            sdn: Sdn::default(),
             pools: BTreeMap::new(),
             backup_jobs: Vec::new(),
             replication: BTreeMap::new(),

@@ -19,7 +19,9 @@ pub enum Data {
     /// Not JSON at all: a log file to save.
     File {
         content_type: &'static str,
-        disposition: String,
+        /// It is packed already.
+        encoding: Option<&'static str>,
+        disposition: Option<String>,
         body: Bytes,
     },
 }
@@ -110,10 +112,13 @@ pub enum Format {
 /// Puts a handler's answer into words. `now`: Unix time for the `Date` header.
 pub fn render(answered: Answered, format: Format, now: u64) -> Response<Bytes> {
     match (answered, format) {
-        (Ok(Answer { data: Data::File { content_type, disposition, body }, .. }), _) => {
+        (Ok(Answer { data: Data::File { content_type, encoding, disposition, body }, .. }), _) => {
             let mut response = plain(200, "OK", body, now);
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-            if let Ok(value) = HeaderValue::from_str(&disposition) {
+            if let Some(encoding) = encoding {
+                response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            }
+            if let Some(value) = disposition.and_then(|text| HeaderValue::from_str(&text).ok()) {
                 response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
             }
             response

@@ -129,19 +129,35 @@ impl Call {
         W: FnOnce(Worker) -> F,
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let who = self.who.full();
-        let worker = self.sandbox.begin(node, kind, id, &who, &self.faults);
-        let upid = worker.upid.clone();
-        let running = run(worker.clone(), work(worker));
-        let handle = tokio::spawn(running).abort_handle();
-        if let Some(task) = self.sandbox.state().tasks.get_mut(&upid) {
-            task.abort = Some(handle);
-        }
-        upid
+        let worker = self.sandbox.begin(node, kind, id, &self.who.full(), &self.faults);
+        launch(worker, work)
     }
 }
 
+fn launch<F, W>(worker: Worker, work: W) -> String
+where
+    W: FnOnce(Worker) -> F,
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let (upid, sandbox) = (worker.upid.clone(), worker.sandbox.clone());
+    let running = run(worker.clone(), work(worker));
+    let handle = tokio::spawn(running).abort_handle();
+    if let Some(task) = sandbox.state().tasks.get_mut(&upid) {
+        task.abort = Some(handle);
+    }
+    upid
+}
+
 impl Sandbox {
+    /// Starts a task that no call asked for: the cluster's own, or one begun by another task. Its UPID.
+    pub fn start_as<F, W>(&self, who: &str, node: &str, kind: &str, id: &str, work: W) -> String
+    where
+        W: FnOnce(Worker) -> F,
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        launch(self.begin(node, kind, id, who, &[]), work)
+    }
+
     /// Makes the record of a task and the worker for it.
     fn begin(&self, node: &str, kind: &str, id: &str, who: &str, faults: &[FaultKind]) -> Worker {
         let now = self.clock().unix();

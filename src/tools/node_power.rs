@@ -33,7 +33,7 @@ async fn power(pve: &Reader<'_>, node: &str, verb: &str, command: &str) -> Resul
     let guests = pve.resources().await?;
     let here = || guests.iter().filter(|g| &*g.node == node && &*g.status == "running");
     let (count, names) = named(here());
-    let (ha, managed) = named(here().filter(|g| g.hastate.is_some()));
+    let (ha, managed) = named(here().filter(|g| g.hastate.as_deref().is_some_and(|state| state != "ignored")));
     Ok(Plan::new(format!("{verb} node {node}"))
         .about("node", node)
         .about("running_guests", count)

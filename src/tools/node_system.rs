@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::list::gib;
-use crate::{pve::encode, tool::*};
+use crate::{
+    error::Kind,
+    pve::{Listing, encode},
+    tool::*,
+};
 
 pub const TOOLS: &[Entry] = &[
     Entry::query::<ListServices>(),
@@ -434,11 +438,19 @@ impl Query for Journal {
             Some(since) => Request::get(path).param("since", since),
             None => Request::get(path).param("lastentries", entries),
         };
-        let found: Option<Vec<String>> = pve.request(&request).await?;
+        let body = pve.fetch(&request).await?;
+        // A node without a journal answers with nothing at all.
+        let found: Vec<String> = match body.is_empty() {
+            true => Vec::new(),
+            false => {
+                let listing: Listing<Vec<String>> = crate::pve::from_slice(&body)
+                    .map_err(|e| Error::new(Kind::BadAnswer, format!("the journal cannot be read: {e}")))?;
+                listing.data
+            }
+        };
         let is_cursor = |line: &str| line.starts_with("s=") && line.contains(";i=");
         let search = self.search.as_deref().map(str::to_lowercase);
         let mut lines: Vec<String> = found
-            .unwrap_or_default()
             .into_iter()
             .filter(|line| !is_cursor(line))
             .filter(|line| search.as_deref().is_none_or(|search| line.to_lowercase().contains(search)))

@@ -16,8 +16,6 @@ pub const ROUTES: &[Route] = &[
     Route::put("/cluster/options", set_options),
     Route::get("/cluster/log", log),
     Route::get("/cluster/config/nodes", config_nodes),
-    Route::get("/cluster/ha/resources", |_| Ok(json!([]).into())),
-    Route::get("/cluster/ha/status/current", ha_status),
     Route::get("/nodes/{node}/version", version),
 ];
 
@@ -119,14 +117,4 @@ fn config_nodes(call: &Call) -> Answered {
             "ring0_addr": node.address})
     });
     Ok(rows.collect::<Vec<_>>().into())
-}
-
-/// No guest is under high availability here: the quorum alone is reported.
-fn ha_status(call: &Call) -> Answered {
-    let state = call.sandbox.state();
-    let online = state.nodes.values().filter(|node| node.online).count();
-    let quorate = online * 2 > state.nodes.len();
-    let node = state.nodes.keys().next().cloned().unwrap_or_default();
-    let status = if quorate { "OK" } else { "No quorum" };
-    Ok(json!([{"id": "quorum", "type": "quorum", "node": node, "status": status, "quorate": u8::from(quorate)}]).into())
 }

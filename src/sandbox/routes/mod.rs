@@ -7,15 +7,19 @@ mod cluster;
 mod content;
 mod firewall;
 mod guests;
+mod ha;
 mod indexes;
 mod network;
+mod node_power;
 mod nodes;
 mod pools;
 mod replication;
 mod resources;
 mod roles;
 mod rows;
+mod sdn;
 mod storage;
+mod system;
 mod tasks;
 mod tokens;
 mod transfers;
@@ -35,6 +39,10 @@ pub const FAMILIES: &[&[Route]] = &[
     cluster::ROUTES,
     resources::ROUTES,
     nodes::ROUTES,
+    node_power::ROUTES,
+    system::ROUTES,
+    ha::ROUTES,
+    sdn::ROUTES,
     network::ROUTES,
     tasks::ROUTES,
     storage::ROUTES,
@@ -43,6 +51,7 @@ pub const FAMILIES: &[&[Route]] = &[
     backup_jobs::ROUTES,
     replication::ROUTES,
     firewall::ROUTES,
+    firewall::log::ROUTES,
     firewall::rules::ROUTES,
     firewall::sets::ROUTES,
     guests::lists::ROUTES,

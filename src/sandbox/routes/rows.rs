@@ -28,6 +28,8 @@ pub struct GuestRow<'a> {
     lock: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hastate: Option<&'static str>,
     status: &'static str,
     #[serde(flatten)]
     shown: Option<Figures>,
@@ -64,6 +66,7 @@ pub fn guest_row<'a>(state: &'a State, guest: &'a Guest, now: u64) -> GuestRow<'
         pool: state.pool_of(guest.vmid),
         lock: guest.lock(),
         tags: guest.config.get("tags"),
+        hastate: state.ha.state_of(guest),
         status: match shown {
             None => "unknown",
             Some(shown) if shown.running_since.is_some() => "running",

@@ -117,8 +117,8 @@ fn log(call: &Call) -> Answered {
         let time = format!("{y:04}-{m:02}-{d:02}T{h:02}:{min:02}:{s:02}Z");
         let name = format!("task-{}-{}-{time}.log", task.node, task.kind);
         let body = task.log.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>();
-        let disposition = format!("attachment; filename=\"{name}\"");
-        let data = Data::File { content_type: "text/plain", disposition, body: body.into() };
+        let disposition = Some(format!("attachment; filename=\"{name}\""));
+        let data = Data::File { content_type: "text/plain", encoding: None, disposition, body: body.into() };
         return Ok(Answer { data, ..Answer::null() });
     }
     let start = call.int("start").unwrap_or(0).max(0) as usize;

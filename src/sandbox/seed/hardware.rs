@@ -27,10 +27,18 @@ pub fn node(name: &str, index: usize, now: u64) -> Node {
         memory: 64 << 30,
         disk: 94 << 30,
         network_pending: None,
-        config: Config::new(),
+        config: match number {
+            1 => Config::new(),
+            _ => Config::new().with("wakeonlan", format!("D8:5E:D3:00:{:02X}:{:02X}", number >> 8, number & 0xff)),
+        },
         dns,
         timezone: "UTC".to_owned(),
         stopped_services: BTreeSet::new(),
+        updates: vec![
+            ["libssl3t64", "3.5.1-1+deb13u1", "3.5.4-1~deb13u1", "Secure Sockets Layer toolkit - shared libraries"],
+            ["proxmox-kernel-6.17", "6.17.4-2", "6.17.9-1", "Latest Proxmox Kernel Image"],
+            ["pve-manager", "9.2.11", "9.2.13", "Proxmox Virtual Environment Management Tools"],
+        ],
     }
 }
 

@@ -1,6 +1,7 @@
 //! The cluster that the sandbox begins with: nodes, storages and their content, templates, guests, accounts, and a little
 //! history. The same seed makes the same cluster.
 
+mod extras;
 mod guests;
 mod hardware;
 
@@ -58,6 +59,9 @@ pub fn cluster(options: &Options, now: u64) -> (State, Credentials, [u8; 32]) {
         state.pools.insert(name.to_owned(), Pool { comment: Some(comment.to_owned()), ..Pool::default() });
     }
     guests::populate(&mut state, &nodes, options.guests.min(10_000), now);
+    if options.guests > 0 {
+        extras::furnish(&mut state, &nodes);
+    }
     history(&mut state, &nodes, now);
     // The statistics daemon has long seen all that.
     state.report(1);

@@ -20,7 +20,7 @@ impl Tool for Get {
         "GET /nodes/{node}/{type}/{vmid}/firewall/ipset",
         "GET /cluster/firewall/options",
     ];
-    const EXAMPLE: (&str, &str) = ("Which ports are open on web-01?", r#"{"name": "web-01"}"#);
+    const EXAMPLE: (&str, &str) = ("Which ports are open on web-02?", r#"{"name": "web-02"}"#);
 }
 
 impl Query for Get {

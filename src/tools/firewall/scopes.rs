@@ -99,7 +99,7 @@ impl Tool for RuleDelete {
         "DELETE /nodes/{node}/{type}/{vmid}/firewall/rules/{pos}",
     ];
     const EXAMPLE: (&str, &str) =
-        ("Delete the first firewall rule of web-01", r#"{"vmid": 100, "pos": 0, "confirm": true}"#);
+        ("Delete the first firewall rule of web-02", r#"{"vmid": 101, "pos": 0, "confirm": true}"#);
 }
 
 impl Action for RuleDelete {

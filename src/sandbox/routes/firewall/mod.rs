@@ -1,5 +1,6 @@
 //! The firewalls' methods: what is common to the cluster's, the nodes' and the guests'.
 
+pub(super) mod log;
 pub(super) mod rules;
 pub(super) mod sets;
 

@@ -118,7 +118,11 @@ fn current(call: &Call) -> Answered {
     let state = call.sandbox.state();
     let guest = state.guest(call.node(), kind(call), call.vmid())?;
     let mut row = row(guest, call.now());
-    row.insert("ha".to_owned(), json!({"managed": 0}));
+    let ha = match state.ha.wants(guest.kind, guest.vmid) {
+        Some(_) => json!({"managed": 1, "group": null, "state": state.ha.state_of(guest)}),
+        None => json!({"managed": 0}),
+    };
+    row.insert("ha".to_owned(), ha);
     if guest.kind == Kind::Lxc {
         return Ok(row.into());
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{journey::Journey, kind, root_only};
+use super::{journey::Journey, kind, managed, root_only};
 use crate::sandbox::{
     call::Call,
     drives::Drive,
@@ -14,6 +14,7 @@ use crate::sandbox::{
     state::State,
     storage::Storage,
     wire::{Answered, Refusal},
+    worker::Worker,
 };
 
 pub const ROUTES: &[Route] = &[
@@ -116,6 +117,7 @@ fn migrate(call: &Call) -> Answered {
     for (_, drive) in drives {
         state.storage(mapping.get(drive.storage()).map_or(drive.storage(), String::as_str), &target)?;
     }
+    let is_managed = state.ha.wants(kind, vmid).is_some();
     drop(state);
     let journey = Journey {
         kind,
@@ -129,6 +131,13 @@ fn migrate(call: &Call) -> Answered {
         mapping,
     };
     let task = if kind == Kind::Qemu { "qmigrate" } else { "vzmigrate" };
+    if is_managed {
+        let to = journey.target.clone();
+        return managed::passed_on_migration(call, kind, vmid, &to, move |sandbox| {
+            let move_it = async move |worker: Worker| journey.run(&worker).await;
+            drop(sandbox.start_as("root@pam", &node, task, &vmid.to_string(), move_it));
+        });
+    }
     call.fork(&node, task, vmid, async move |worker| journey.run(&worker).await)
 }
 

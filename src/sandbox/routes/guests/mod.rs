@@ -11,6 +11,7 @@ pub(super) mod disks;
 pub(super) mod figures;
 mod journey;
 pub(super) mod lists;
+pub(super) mod managed;
 pub(super) mod migrate;
 pub(super) mod moves;
 mod options;

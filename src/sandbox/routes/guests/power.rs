@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{found, has_system, kind, on_node, root_only};
+use super::{found, has_system, kind, managed, on_node, root_only};
 use crate::sandbox::{
     call::Call,
     drives::{bridge, missing},
@@ -34,7 +34,7 @@ const YEAR: Duration = Duration::from_secs(31_536_000);
 const AGENT_PING: Duration = Duration::from_secs(3);
 pub(super) const KILL: Duration = Duration::from_millis(700);
 
-pub(super) fn task(kind: Kind, what: &str) -> String {
+pub(in crate::sandbox::routes) fn task(kind: Kind, what: &str) -> String {
     format!("{}{what}", if kind == Kind::Qemu { "qm" } else { "vz" })
 }
 
@@ -64,6 +64,9 @@ fn start(call: &Call) -> Answered {
     if kind == Kind::Lxc && runs {
         return Err(Refusal::failed(format!("CT {vmid} already running")));
     }
+    if let Some(answer) = managed::passed_on(call, kind, vmid, true) {
+        return answer;
+    }
     let skiplock = call.flag("skiplock");
     call.fork(&node.clone(), &task(kind, "start"), vmid, async move |worker| {
         let _lock = worker.lock(kind, vmid).await?;
@@ -75,7 +78,13 @@ fn start(call: &Call) -> Answered {
 ///
 /// # Errors
 /// The task's text.
-pub(super) async fn bring_up(worker: &Worker, node: &str, kind: Kind, vmid: u32, skiplock: bool) -> Result<(), String> {
+pub(in crate::sandbox::routes) async fn bring_up(
+    worker: &Worker,
+    node: &str,
+    kind: Kind,
+    vmid: u32,
+    skiplock: bool,
+) -> Result<(), String> {
     let suspended = {
         let state = worker.sandbox.state();
         let guest = found(&state, node, kind, vmid)?;
@@ -145,6 +154,9 @@ fn stop(call: &Call) -> Answered {
     let (kind, vmid, node) = (kind(call), call.vmid(), call.node().to_owned());
     root_only(call, &["skiplock", "migratedfrom"])?;
     container_running(call)?;
+    if let Some(answer) = managed::passed_on(call, kind, vmid, false) {
+        return answer;
+    }
     let (skiplock, overrule) = (call.flag("skiplock"), call.flag("overrule-shutdown"));
     call.fork(&node.clone(), &task(kind, "stop"), vmid, async move |worker| {
         if overrule {
@@ -213,23 +225,54 @@ fn shutdown(call: &Call) -> Answered {
     if paused && !force {
         return Err(Refusal::failed("VM is paused - cannot shutdown"));
     }
+    if let Some(answer) = managed::passed_on(call, kind, vmid, false) {
+        return answer;
+    }
     let timeout = call.int("timeout").and_then(|seconds| u64::try_from(seconds).ok());
-    let (skiplock, vmid_text) = (call.flag("skiplock"), vmid);
-    call.fork(&node.clone(), &task(kind, "shutdown"), vmid_text, async move |worker| {
+    let skiplock = call.flag("skiplock");
+    call.fork(&node.clone(), &task(kind, "shutdown"), vmid, async move |worker| {
         let _lock = worker.lock(kind, vmid).await?;
         if paused {
             worker.log("VM is paused - stop instead of shutdown");
             worker.work(KILL).await;
-        } else if !go_down(&worker, &node, kind, vmid, timeout, skiplock).await? {
-            if !force {
-                return Err("VM quit/powerdown failed - got timeout".to_owned());
-            }
-            worker.log("VM quit/powerdown failed - terminating now with SIGTERM");
-            worker.work(KILL).await;
+            halt(&worker, vmid);
+            return Ok(());
         }
-        halt(&worker, vmid);
-        Ok(())
+        let went = go_down(&worker, &node, kind, vmid, timeout, skiplock).await?;
+        end_down(&worker, vmid, went, force).await
     })
+}
+
+/// What comes after a guest was asked to shut down.
+///
+/// # Errors
+/// It did not, and is not to be forced.
+async fn end_down(worker: &Worker, vmid: u32, went: bool, force: bool) -> Result<(), String> {
+    if !went {
+        if !force {
+            return Err("VM quit/powerdown failed - got timeout".to_owned());
+        }
+        worker.log("VM quit/powerdown failed - terminating now with SIGTERM");
+        worker.work(KILL).await;
+    }
+    halt(worker, vmid);
+    Ok(())
+}
+
+/// Shuts a guest down whose file lock is held.
+///
+/// # Errors
+/// The task's text.
+pub(in crate::sandbox::routes) async fn bring_down(
+    worker: &Worker,
+    node: &str,
+    kind: Kind,
+    vmid: u32,
+    timeout: Option<u64>,
+    force: bool,
+) -> Result<(), String> {
+    let went = go_down(worker, node, kind, vmid, timeout, false).await?;
+    end_down(worker, vmid, went, force).await
 }
 
 /// Asks the guest to shut down and waits; whether it did.
