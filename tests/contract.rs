@@ -29,7 +29,7 @@ const EXPLAINED: &[(u64, &str)] = &[
     (443, "the simulated bridge has a comment"),
     (457, "that server's emulated VMs did not report disk rates in time"),
     (521, "resources of high availability cannot be made yet"),
-    (658, "that guest had no file systems to tell of"),
+    (525, "that server lacked the folder for the states of jobs"),
     (699, "that server's emulated VM had ended when it should have begun again"),
     (700, "that server's emulated VM did not answer the monitor in time"),
     (869, "a list that is late there, so that a running task is among the finished"),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use support::{Test, options, start};
 
 async fn config(test: &Test, vmid: u32) -> Value {
-    let vm = vmid < 108 || vmid >= 9000;
+    let vm = !(108..9000).contains(&vmid);
     let tool = if vm { "proxmox-vm-info" } else { "proxmox-lxc-info" };
     test.call(tool, json!({"vmid": vmid})).await["config"].clone()
 }

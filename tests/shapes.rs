@@ -113,6 +113,8 @@ async fn answers_have_the_fields_that_the_facts_know() {
             }
             let query = if template.ends_with("rrddata") {
                 "?timeframe=hour"
+            } else if template.ends_with("file-read") {
+                "?file=/etc/hostname"
             } else if template.ends_with("feature") {
                 "?feature=snapshot"
             } else if template.ends_with("dump") {

@@ -60,7 +60,7 @@ impl Reader<'_> {
     }
 }
 
-/// A value as people read it.
+/// A value as people read it: Proxmox keeps SSH keys URL-encoded.
 fn readable(key: &str, value: &str) -> String {
     if key == "sshkeys" { ssh_keys::decoded(value) } else { value.to_owned() }
 }

@@ -131,9 +131,9 @@ impl Request {
 
     /// Unused disks lose their volumes when they are taken out of a configuration, others with `force`.
     fn frees_volumes(&self) -> bool {
-        let gone = self.params.iter().filter(|(key, _)| matches!(key.as_ref(), "delete" | "idlist"));
-        let mut gone = gone.flat_map(|(_, keys)| keys.sent().split(',')).peekable();
-        let force = self.params.iter().any(|(key, value)| key == "force" && value.sent() == "1");
+        let gone = self.plain_params().filter(|(key, _)| matches!(*key, "delete" | "idlist"));
+        let mut gone = gone.flat_map(|(_, keys)| keys.split(',')).peekable();
+        let force = self.param_of("force") == Some("1");
         (force && gone.peek().is_some()) || gone.any(|key| key.starts_with("unused"))
     }
 

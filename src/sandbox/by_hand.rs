@@ -16,6 +16,9 @@ use super::{
 #[derive(Debug)]
 pub struct ByHand<'a>(&'a Sandbox);
 
+/// For how many seconds a guest that is started by hand has been running: it is up.
+const UP: u64 = 60;
+
 /// A guest's file lock; held until it is dropped.
 #[derive(Debug)]
 pub struct HeldLock {
@@ -147,7 +150,8 @@ impl ByHand<'_> {
         let mut guest = Guest::new(vmid.parse().unwrap_or(100), kind, node, config.clone());
         if running {
             let pid = state.tasks.next_pid();
-            guest.run = Some(Run { since: self.0.clock().now(), pid, paused: false, started_with: config });
+            guest.run =
+                Some(Run { since: self.0.clock().now().saturating_sub(UP), pid, paused: false, started_with: config });
         }
         state.add_guest(guest);
         drop(state);
@@ -167,7 +171,7 @@ impl ByHand<'_> {
         let pid = state.tasks.next_pid();
         if let Some(guest) = state.guest_mut(vmid) {
             let started_with = guest.config.clone();
-            guest.run = running.then_some(Run { since: now, pid, paused: false, started_with });
+            guest.run = running.then_some(Run { since: now.saturating_sub(UP), pid, paused: false, started_with });
         }
         drop(state);
         self

@@ -29,6 +29,7 @@ mod faults;
 mod firewall;
 mod guest;
 mod ha;
+mod inside;
 mod listen;
 mod params;
 mod replication;

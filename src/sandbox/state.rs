@@ -11,6 +11,7 @@ use super::{
     firewall::Firewall,
     guest::{Guest, Kind},
     ha::Ha,
+    inside::Inside,
     sdn::Sdn,
     storage::{Storage, Volume, Volumes},
     tasks::Tasks,
@@ -74,6 +75,8 @@ pub struct State {
     guests: BTreeMap<u32, Guest>,
     pub storages: BTreeMap<String, Storage>,
     pub volumes: Volumes,
+    /// What is in guests, of those whose agent was asked for more than facts.
+    pub inside: BTreeMap<u32, Inside>,
     /// By whose it is: `cluster`, `node/pve`, `guest/100`.
     pub firewalls: BTreeMap<String, Firewall>,
     pub ha: Ha,
@@ -110,6 +113,7 @@ impl State {
             guests: BTreeMap::new(),
             storages: BTreeMap::new(),
             volumes: Volumes::default(),
+            inside: BTreeMap::new(),
             firewalls: BTreeMap::new(),
             ha: Ha::default(),
             sdn: Sdn::default(),
@@ -149,6 +153,7 @@ impl State {
     pub fn remove_guest(&mut self, vmid: u32) -> Option<Guest> {
         self.generation += 1;
         self.set_pool(vmid, None);
+        self.inside.remove(&vmid);
         self.guests.remove(&vmid)
     }
 

@@ -4,6 +4,7 @@
 mod accounts;
 mod basics;
 mod clones;
+mod disks;
 mod firewall;
 mod guests;
 mod network;

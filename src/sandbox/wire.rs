@@ -238,9 +238,17 @@ pub fn civil(unix: u64) -> (u64, u64, u64, u64, u64, u64, usize) {
     (year, month, day, second / 3600, second / 60 % 60, second % 60, (days % 7) as usize)
 }
 
+const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// A time as Perl's `gmtime` writes it: `Tue Dec  1 00:00:00 2026`.
+pub fn gmtime(unix: u64) -> String {
+    let (year, month, day, h, m, s, weekday) = civil(unix);
+    let month = MONTHS.get(month as usize - 1).copied().unwrap_or_default();
+    format!("{} {month} {day:>2} {h:02}:{m:02}:{s:02} {year}", DAYS[weekday % 7])
+}
+
 fn http_date(unix: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (year, month, day, h, m, s, weekday) = civil(unix);
     let month = MONTHS.get(month as usize - 1).copied().unwrap_or_default();
     format!("{}, {day:02} {month} {year} {h:02}:{m:02}:{s:02} GMT", DAYS[weekday % 7])

@@ -11,8 +11,7 @@ use crate::{
 
 pub const TOOLS: &[Entry] = &[Entry::query::<RegisterHost>()];
 
-/// Make the Ansible inventory entry of a VM or container: finds its address, by guest agent or configuration. Writes no
-/// file.
+/// Make the Ansible inventory entry of a VM or container; finds its address by guest agent or configuration.
 #[derive(Deserialize, JsonSchema)]
 struct RegisterHost {
     #[serde(flatten)]
@@ -25,7 +24,6 @@ struct RegisterHost {
     prefer_interface: Option<String>,
     #[serde(default)]
     format: Format,
-    /// An IPv6 address.
     #[serde(default)]
     ipv6: bool,
     #[schemars(range(min = 1, max = 65_535))]

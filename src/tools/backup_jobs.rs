@@ -5,8 +5,8 @@ mod run;
 use serde_json::Value;
 
 use super::{
-    backups::{Compress, Mode, keep_rules},
-    schedule::calendar,
+    backups::{Mode, keep_rules},
+    schedule,
     time::iso,
 };
 use crate::{
@@ -171,37 +171,28 @@ impl Query for ListBackupJobs {
 #[derive(Deserialize, JsonSchema)]
 struct CreateBackupJob {
     storage: String,
-    /// As in daily, 02:30, sun 01:00, mon..fri 22:00; or cron.
+    /// daily, 02:30, mon..fri 22:00, or cron.
     schedule: String,
     #[serde(default)]
     vmids: Vec<u32>,
     #[serde(default)]
     all: bool,
     pool: Option<String>,
-    /// Not these, with all.
+    /// With all.
     #[serde(default)]
     exclude: Vec<u32>,
-    node: Option<String>,
     #[serde(default)]
     mode: Mode,
-    #[serde(default)]
-    compress: Compress,
-    /// keep-last=3,keep-weekly=4; default: the storage's.
+    /// keep-last=3,keep-weekly=4
     keep: Option<String>,
     comment: Option<String>,
-    #[serde(default = "yes")]
-    enabled: bool,
     id: Option<String>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 impl Tool for CreateBackupJob {
     const NAME: &str = "proxmox-create-backup-job";
     const TITLE: &str = "Create a backup job";
-    const API: &[&str] = &["GET /cluster/backup", "POST /cluster/backup"];
+    const API: &[&str] = &["GET /cluster/backup", "GET /cluster/jobs/schedule-analyze", "POST /cluster/backup"];
     const EXAMPLE: (&str, &str) = (
         "Back the production pool up every night at half past two and keep a week",
         r#"{"storage": "nas", "schedule": "02:30", "pool": "production", "keep": "keep-daily=7"}"#,
@@ -235,8 +226,8 @@ impl Action for CreateBackupJob {
     const CONTROL: Control = Control::instant();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guests = self.guests()?;
-        let schedule = calendar("schedule", &self.schedule)?;
         let keep = self.keep.as_deref().map(|keep| keep_rules("keep", keep)).transpose()?;
+        let (schedule, next_run) = schedule::next(pve, "schedule", &self.schedule).await?;
         let jobs = jobs(pve).await?;
         let taken = |id: &str| jobs.iter().any(|job| job.id == id);
         // Proxmox would choose one, and not tell which.
@@ -254,18 +245,18 @@ impl Action for CreateBackupJob {
             .flag("all", self.all)
             .maybe("pool", self.pool.as_deref())
             .maybe("exclude", list(&self.exclude))
-            .maybe("node", self.node.as_deref())
             .param("mode", self.mode.word())
-            .param("compress", self.compress.word())
+            .param("compress", "zstd")
             .param("notes-template", "{{guestname}}")
             .maybe("prune-backups", keep.as_deref())
             .maybe("comment", self.comment.as_deref())
-            .param("enabled", u8::from(self.enabled));
+            .param("enabled", 1);
         let there = self.vmids.iter().filter(|_| !self.all);
         let known = pve.resources().await?;
         let unknown: Vec<u32> = there.filter(|vmid| known.vmid(**vmid).is_none()).copied().collect();
         let free = !taken(&id);
-        Ok(Plan::new(format!("create backup job {id}: {guests} to {}, {schedule}", self.storage))
+        let first = next_run.map(|time| format!(", first at {time}")).unwrap_or_default();
+        Ok(Plan::new(format!("create backup job {id}: {guests} to {}, {schedule}{first}", self.storage))
             .about("id", id.as_str())
             .about("schedule", schedule)
             .step(request)

@@ -7,7 +7,7 @@ mod take;
 
 pub use prune::keep_rules;
 use store::{Backup, search};
-pub use take::{Compress, Mode};
+pub use take::Mode;
 
 use super::{
     list::{Page, gib},
@@ -131,7 +131,6 @@ fn plan(verb: &str, backup: &Backup) -> Plan {
 /// Change a backup's notes, or protect it: a protected one can be neither deleted nor pruned.
 #[derive(Deserialize, JsonSchema)]
 struct BackupUpdate {
-    /// From proxmox-list-backups.
     volid: String,
     node: Option<String>,
     notes: Option<String>,
@@ -179,7 +178,6 @@ impl Action for BackupUpdate {
 /// Delete a backup. Cannot be undone.
 #[derive(Deserialize, JsonSchema)]
 struct BackupDelete {
-    /// From proxmox-list-backups.
     volid: String,
     node: Option<String>,
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::applied::applied;
 use crate::{
-    pve::{Edit, Guest, GuestConfig, Options, SshKeys, options::is_drive},
+    pve::{Edit, Guest, GuestConfig, Options, SshKeys, api::Api, options::is_drive},
     tool::*,
 };
 
@@ -69,7 +69,7 @@ impl Action for CloudInitSet {
         wanted.text("cicustom", self.cicustom.as_deref());
         wanted.text("ciupgrade", self.ciupgrade.map(|flag| if flag { "1" } else { "0" }));
         wanted.text("citype", self.citype.as_deref());
-        wanted.plan(&guest, &config)
+        wanted.plan(pve.api(), &guest, &config)
     }
     async fn result(&self, pve: &Reader<'_>, plan: &Plan, _: Done<'_>) -> Result<Option<Value>> {
         applied(pve, plan).await
@@ -144,11 +144,11 @@ impl Wanted {
     }
 
     /// The request that sets them, and the one that writes the drive anew while the VM runs.
-    fn plan(self, guest: &Guest, config: &GuestConfig) -> Result<Plan> {
+    fn plan(self, api: &Api, guest: &Guest, config: &GuestConfig) -> Result<Plan> {
         if self.set.is_empty() && self.delete.is_empty() {
             return Err(Error::bad_argument("nothing to set; expected ipconfig0, sshkeys, ciuser or another option"));
         }
-        let options = Options::of(guest, config)?;
+        let options = Options::of(api, guest, config)?;
         options.check(self.set.iter().map(|(key, value)| (key.as_str(), value.as_str())))?;
         let drive = config.iter().find(|(key, value)| is_drive(key) && value.contains("cloudinit"));
         let mut plan = Plan::on(guest, "set cloud-init options of").about("status", guest.status.as_str());

@@ -6,6 +6,7 @@ use super::applied::applied;
 use crate::{
     pve::{
         Edit, Guest, GuestConfig, Options,
+        api::Api,
         options::{allocates, is_drive, is_numbered, is_roots, volume},
     },
     tool::*,
@@ -103,24 +104,24 @@ struct Asked {
 impl Changes {
     async fn plan(&self, pve: &Reader<'_>, guest: Guest) -> Result<Plan> {
         let mut config = pve.config(&guest).await?;
-        let asked = self.read(&guest, &config)?;
+        let asked = self.read(pve.api(), &guest, &config)?;
         config.digest = asked.digest.clone().or(config.digest);
         let force = asked.more.iter().any(|(key, value)| key == "force" && value == "1");
         let mut plan = Plan::on(&guest, "configure").about("status", guest.status.as_str());
         plan.warnings.extend(asked.warnings.iter().cloned());
         plan.warnings.extend(asked.consequences(&config, force));
         for (key, _) in asked.set.iter().chain(&asked.more).filter(|(key, value)| is_roots(guest.kind, key, value)) {
-            // Root with a password may; a token of root may not.
-            let who = pve.client().who();
-            if pve.client().is_token() || who != "root@pam" {
+            // Not even a token of root may.
+            let who = pve.who();
+            if who != "root@pam" {
                 plan.problems.push(format!("{key}: only root@pam with its password may set this, not {who}"));
             }
         }
         Ok(asked.edit(&config, force).step(plan, &guest, &config))
     }
 
-    fn read(&self, guest: &Guest, config: &GuestConfig) -> Result<Asked> {
-        let options = Options::of(guest, config)?;
+    fn read(&self, api: &Api, guest: &Guest, config: &GuestConfig) -> Result<Asked> {
+        let options = Options::of(api, guest, config)?;
         let mut asked = Asked { delete: split(&self.delete), revert: split(&self.revert), ..Asked::default() };
         for (key, given) in self.params.iter().flatten() {
             match (key.as_str(), given) {

@@ -40,7 +40,7 @@ impl Tool for DeleteVm {
     const TITLE: &str = "Delete a VM";
     const API: &[&str] = &["DELETE /nodes/{node}/qemu/{vmid}"];
     const EXAMPLE: (&str, &str) =
-        ("Delete the VM sandbox-vm", r#"{"name": "sandbox-vm", "confirm": true, "wait": true}"#);
+        ("Delete the VM win11-test", r#"{"name": "win11-test", "confirm": true, "wait": true}"#);
 }
 
 impl Tool for DeleteLxc {

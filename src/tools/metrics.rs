@@ -9,7 +9,7 @@ use crate::{pve::encode, tool::*};
 
 pub const TOOLS: &[Entry] = &[Entry::query::<VmMetrics>(), Entry::query::<NodeMetrics>()];
 
-/// Summarize a VM's or container's recorded load: CPU, memory, disk, network, pressure; points on request.
+/// Summarize a VM's or container's load over time: CPU, memory, disk, network, pressure.
 #[derive(Deserialize, JsonSchema)]
 struct VmMetrics {
     #[serde(flatten)]
@@ -20,7 +20,7 @@ struct VmMetrics {
     wanted: Wanted,
 }
 
-/// Summarize a node's recorded load: CPU, load average, memory, network, root disk, pressure; points on request.
+/// Summarize a node's load over time: CPU, memory, network, root disk, pressure.
 #[derive(Deserialize, JsonSchema)]
 struct NodeMetrics {
     /// Default: PROXMOX_DEFAULT_NODE.
@@ -42,7 +42,7 @@ enum Frame {
     Year,
 }
 
-/// Nodes' figures are kept for longer since Proxmox VE 9.
+// Nodes' figures are kept for longer since Proxmox VE 9.
 #[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default)]
 #[serde(rename_all = "lowercase")]
 enum NodeFrame {
@@ -55,7 +55,7 @@ enum NodeFrame {
     Decade,
 }
 
-/// How a point is made of what was measured in its time.
+// How a point is made of what was measured in its time.
 #[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default, PartialEq)]
 #[serde(rename_all = "UPPERCASE")]
 enum Consolidation {
@@ -68,10 +68,10 @@ enum Consolidation {
 struct Wanted {
     #[serde(default)]
     cf: Consolidation,
-    /// Also that many points.
+    /// Also so many points.
     #[schemars(range(min = 0, max = 2000))]
     points: Option<usize>,
-    /// Only these, by name or its beginning (net, pressure).
+    /// Only these, by (beginning of) name: cpu, mem, net …
     series: Option<Vec<String>>,
 }
 

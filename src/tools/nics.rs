@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::applied::applied;
 use crate::{
-    pve::{Edit, Guest, GuestConfig, Options, options::is_numbered},
+    pve::{Edit, Guest, GuestConfig, Options, api::Api, options::is_numbered},
     tool::*,
 };
 
@@ -62,7 +62,7 @@ impl Action for VmNicAdd {
         push(&mut nic, "rate", self.rate);
         push(&mut nic, "tag", self.vlan);
         let config = pve.config(&guest).await?;
-        add(&guest, &config, &nic, &bridge)
+        add(pve.api(), &guest, &config, &nic, &bridge)
     }
     async fn result(&self, pve: &Reader<'_>, plan: &Plan, _: Done<'_>) -> Result<Option<Value>> {
         applied(pve, plan).await
@@ -142,7 +142,7 @@ impl Action for LxcNicAdd {
         push(&mut nic, "ip", self.ip.as_ref());
         push(&mut nic, "ip6", self.ip6.as_ref());
         push(&mut nic, "tag", self.vlan);
-        add(&guest, &config, &nic, &bridge)
+        add(pve.api(), &guest, &config, &nic, &bridge)
     }
     async fn result(&self, pve: &Reader<'_>, plan: &Plan, _: Done<'_>) -> Result<Option<Value>> {
         applied(pve, plan).await
@@ -183,12 +183,12 @@ fn push(nic: &mut String, key: &str, value: Option<impl ToString>) {
 }
 
 /// The plan that adds a device, held to Proxmox's own definition of it.
-fn add(guest: &Guest, config: &GuestConfig, nic: &str, bridge: &str) -> Result<Plan> {
+fn add(api: &Api, guest: &Guest, config: &GuestConfig, nic: &str, bridge: &str) -> Result<Plan> {
     let Some(slot) = config.free("net", SLOTS) else {
         return Err(Error::new(crate::error::Kind::Refused, format!("{guest} has {SLOTS} network devices already")));
     };
     let key = format!("net{slot}");
-    Options::of(guest, config)?.check([(key.as_str(), nic)])?;
+    Options::of(api, guest, config)?.check([(key.as_str(), nic)])?;
     let plan = Plan::on(guest, &format!("add {key} on {bridge} to"));
     let plan = plan.about("status", guest.status.as_str()).about("added", key.as_str());
     Ok(Edit::default().set(key, nic).step(plan, guest, config))

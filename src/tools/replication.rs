@@ -47,7 +47,7 @@ async fn jobs(pve: &Reader<'_>) -> Result<Vec<Job>> {
 }
 
 /// The jobs that are meant: the one of this id, or all of a guest.
-async fn chosen(pve: &Reader<'_>, id: Option<&str>, guest: &GuestRef) -> Result<Vec<Job>> {
+async fn chosen(pve: &Reader<'_>, id: Option<&str>, vmid: Option<u32>, name: Option<&str>) -> Result<Vec<Job>> {
     let all = jobs(pve).await?;
     let known = || {
         let ids: Vec<&str> = all.iter().map(|job| job.id.as_str()).collect();
@@ -59,10 +59,11 @@ async fn chosen(pve: &Reader<'_>, id: Option<&str>, guest: &GuestRef) -> Result<
         }
         return Ok(all.into_iter().filter(|job| job.id == id).collect());
     }
-    if guest.vmid.is_none() && guest.name.is_none() {
+    if vmid.is_none() && name.is_none() {
         return Err(Error::bad_argument("give id, vmid or name: which replication is meant?").hint(known()));
     }
-    let guest = pve.guest(guest, Want::Any).await?;
+    let guest = GuestRef { vmid, name: name.map(str::to_owned), node: None };
+    let guest = pve.guest(&guest, Want::Any).await?;
     if !all.iter().any(|job| job.guest == guest.vmid) {
         return Err(Error::not_found(format!("{guest} is not replicated")).hint(known()));
     }
@@ -189,10 +190,10 @@ fn shown(job: &Job, guests: &Resources, known: &[Status]) -> Shown {
 /// Replicate as soon as possible instead of at the next scheduled time: one job by id, or all jobs of a guest.
 #[derive(Deserialize, JsonSchema)]
 struct ReplicateNow {
-    /// From proxmox-list-replication.
     id: Option<String>,
-    #[serde(flatten)]
-    guest: GuestRef,
+    #[schemars(range(min = 100, max = 999_999_999))]
+    vmid: Option<u32>,
+    name: Option<String>,
 }
 
 impl Tool for ReplicateNow {
@@ -206,7 +207,7 @@ impl Action for ReplicateNow {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        let jobs = chosen(pve, self.id.as_deref(), &self.guest).await?;
+        let jobs = chosen(pve, self.id.as_deref(), self.vmid, self.name.as_deref()).await?;
         let guests = pve.resources().await?;
         let ids: Vec<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
         let mut plan =
@@ -227,14 +228,13 @@ impl Action for ReplicateNow {
 /// Delete a replication job; the copies on its target are deleted too, unless keep is set.
 #[derive(Deserialize, JsonSchema)]
 struct DeleteReplication {
-    /// From proxmox-list-replication.
     id: Option<String>,
-    #[serde(flatten)]
-    guest: GuestRef,
-    /// Leave the copies.
+    #[schemars(range(min = 100, max = 999_999_999))]
+    vmid: Option<u32>,
+    name: Option<String>,
     #[serde(default)]
     keep: bool,
-    /// Only forget the job, without cleaning up: for a target that is gone.
+    /// Clean nothing up.
     #[serde(default)]
     force: bool,
 }
@@ -253,7 +253,7 @@ impl Action for DeleteReplication {
         if self.keep && self.force {
             return Err(Error::bad_argument("keep: goes not with force, which cleans nothing up anyway"));
         }
-        let jobs = chosen(pve, self.id.as_deref(), &self.guest).await?;
+        let jobs = chosen(pve, self.id.as_deref(), self.vmid, self.name.as_deref()).await?;
         if let [_, _, ..] = jobs.as_slice() {
             let ids: Vec<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
             return Err(Error::bad_argument("id: missing; the guest has several replication jobs")

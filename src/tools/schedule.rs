@@ -1,6 +1,7 @@
 //! Schedules: Proxmox's calendar events as they are, and simple cron lines translated into them.
 
-use crate::tool::{Error, Result};
+use super::time::iso;
+use crate::tool::{Deserialize, Error, Reader, Request, Result};
 
 const DAYS: [&str; 8] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const FORMS: &str =
@@ -10,7 +11,7 @@ const FORMS: &str =
 ///
 /// # Errors
 /// `BadArgument` that names the field, for cron lines with no simple counterpart.
-pub fn calendar(field: &str, text: &str) -> Result<String> {
+fn calendar(field: &str, text: &str) -> Result<String> {
     let words: Vec<&str> = text.split_whitespace().collect();
     if let [word] = words.as_slice()
         && let Some(word) = word.strip_prefix('@')
@@ -25,6 +26,21 @@ pub fn calendar(field: &str, text: &str) -> Result<String> {
         }),
         words => Ok(words.join(" ")),
     }
+}
+
+/// The schedule in Proxmox's form, as Proxmox itself reads it, and when it comes next.
+///
+/// # Errors
+/// As [`calendar`], and Proxmox's.
+pub async fn next(pve: &Reader<'_>, field: &str, text: &str) -> Result<(String, Option<String>)> {
+    #[derive(Deserialize)]
+    struct Row {
+        timestamp: u64,
+    }
+    let event = calendar(field, text)?;
+    let request = Request::get("/cluster/jobs/schedule-analyze").param("schedule", &event).param("iterations", 1);
+    let rows: Vec<Row> = pve.request(&request).await?;
+    Ok((event, rows.first().map(|row| iso(row.timestamp))))
 }
 
 fn cron(minute: &str, hour: &str, (day, month, weekday): (&str, &str, &str)) -> Option<String> {

@@ -90,7 +90,7 @@ async fn change(pve: &Reader<'_>, guest: &GuestRef, verb: &str, tags: &[String],
         return Err(Error::bad_argument("tags: expected at least one tag"));
     }
     let config = pve.config(&guest).await?;
-    let options = Options::of(&guest, &config)?;
+    let options = Options::of(pve.api(), &guest, &config)?;
     for tag in &asked {
         options.check([("tags", tag.as_str())]).map_err(|_| {
             Error::bad_argument(format!("tags: '{tag}' is no tag"))

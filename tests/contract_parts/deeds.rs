@@ -54,7 +54,9 @@ fn disk<'a>(volid: &'a str, format: &'a str, vmid: u32, used: u64) -> NewVolume<
 }
 
 /// The work at the shell, in its order: what was done before the recording of this number.
-const DEEDS: [(u64, Deed); 8] = [
+const DEEDS: [(u64, Deed); 9] = [
+    // The server could not write the state of the job that was to be made.
+    (526, Deed::ForgetTheBackupJob),
     // The server was restarted: VM 100 was left off.
     (640, Deed::StopTheFirst),
     // A VM with a system and its agent was made.
@@ -70,6 +72,7 @@ const DEEDS: [(u64, Deed); 8] = [
 
 #[derive(Clone, Copy)]
 enum Deed {
+    ForgetTheBackupJob,
     StopTheFirst,
     MakeTheAgentsGuest,
     LoseAStorage,
@@ -99,6 +102,7 @@ impl Shell {
     async fn act(&mut self, sandbox: &Sandbox, deed: Deed) {
         let hand = sandbox.by_hand();
         match deed {
+            Deed::ForgetTheBackupJob => drop(hand.forget_backup_jobs()),
             Deed::StopTheFirst => drop(hand.run(100, false)),
             Deed::MakeTheAgentsGuest => {
                 let config = [

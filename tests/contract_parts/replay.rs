@@ -90,6 +90,9 @@ impl<'a> Replay<'a> {
         if path.contains("UPID:pve:0000") && self.is_recorded_task(&path) {
             return None;
         }
+        if record["note"].as_str().is_some_and(|note| note.contains("(after exit; second read)")) {
+            self.see_exit(record, &path).await;
+        }
         let request = self.request(record, &path).await;
         let response = self.sandbox.handle(request).await.ok()?;
         let reason = proxmox_mcp::sandbox::reason(&response).into_owned();
@@ -106,6 +109,20 @@ impl<'a> Replay<'a> {
         };
         self.learn(record, &body);
         Some(answer)
+    }
+
+    /// Looks at a process until it has ended, as was done unrecorded before the second read of its result.
+    async fn see_exit(&mut self, record: &Value, path: &str) {
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let request = self.request(record, path).await;
+            let Ok(response) = self.sandbox.handle(request).await else { return };
+            let body: Value = serde_json::from_slice(response.body()).unwrap_or_default();
+            if body["data"]["exited"] != 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
     }
 
     /// Whether a path speaks of a task of the recording that has none of ours in its place.

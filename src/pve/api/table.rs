@@ -82,12 +82,6 @@ impl Api {
         api
     }
 
-    /// The same, read once for the whole process.
-    pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Api> = OnceLock::new();
-        SHARED.get_or_init(Self::embedded)
-    }
-
     fn add_endpoint(&mut self, line: &'static str) {
         let mut words = line.split(' ');
         let (Some(method), Some(path)) = (words.next(), words.next()) else { return };

@@ -102,7 +102,7 @@ const TABLE: &[(&[&str], Kind, &str)] = {
         (&["vm uses local storage"], Refused, "clone on the same node, or move its disks to shared storage first"),
         (
             &["hotplug problem"],
-            Refused,
+            BadArgument,
             "the running guest did not take the change, which stays pending: it is made when the guest is stopped and started",
         ),
         (&["unable to shrink disk"], Refused, "disks only grow: give a larger size"),

@@ -10,7 +10,7 @@ use crate::sandbox::{
     params::split_list,
     router::Route,
     state::State,
-    wire::{Answer, Answered, Refusal},
+    wire::{Answer, Answered, Refusal, gmtime},
 };
 
 pub const ROUTES: &[Route] = &[
@@ -20,6 +20,7 @@ pub const ROUTES: &[Route] = &[
     Route::put("/cluster/backup/{id}", update),
     Route::delete("/cluster/backup/{id}", remove),
     Route::get("/cluster/backup/{id}/included_volumes", included_volumes),
+    Route::get("/cluster/jobs/schedule-analyze", analyze),
     Route::get("/cluster/backup-info", |_| Ok(json!([{"subdir": "not-backed-up"}]).into())),
     Route::get("/cluster/backup-info/not-backed-up", not_backed_up),
 ];
@@ -193,6 +194,35 @@ fn remove(call: &Call) -> Answered {
         at.ok_or_else(|| Refusal::failed(format!("400 Parameter verification failed.\nid: No such job '{id}'")))?;
     state.backup_jobs.remove(at);
     Ok(Answer::null())
+}
+
+impl State {
+    /// Takes a guest that is deleted out of the backup jobs that name it; a job that has no other goes.
+    pub fn forget_in_backup_jobs(&mut self, vmid: u32) {
+        self.backup_jobs.retain_mut(|(_, job)| {
+            for key in ["vmid", "exclude"] {
+                let Some(listed) = job.get(key) else { continue };
+                let others: Vec<&str> = split_list(listed).filter(|id| id.parse() != Ok(vmid)).collect();
+                let others = others.join(",");
+                match others.is_empty() {
+                    true if key == "vmid" => return false,
+                    true => drop(job.remove(key)),
+                    false => job.set(key, others),
+                }
+            }
+            true
+        });
+    }
+}
+
+/// When a schedule's next times are.
+fn analyze(call: &Call) -> Answered {
+    let start = call.int("starttime").and_then(|time| u64::try_from(time).ok()).unwrap_or_else(|| call.now());
+    let count = call.int("iterations").and_then(|n| usize::try_from(n).ok()).unwrap_or(10);
+    let schedule = call.text("schedule");
+    let times = std::iter::successors(calendar::next(schedule, start), |time| calendar::next(schedule, *time));
+    let rows = times.take(count).map(|time| json!({"timestamp": time, "utc": gmtime(time)}));
+    Ok(rows.collect::<Vec<_>>().into())
 }
 
 /// The guests of a job.

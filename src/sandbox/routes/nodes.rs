@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::rows::wobble;
+use super::{
+    guests::figures::{frame, rhythm},
+    rows::wobble,
+};
 use crate::sandbox::{
     call::Call,
     config::digest,
@@ -164,30 +167,22 @@ fn set_config(call: &Call) -> Answered {
     Ok(Answer::null())
 }
 
-/// Seconds between two points, by time frame.
-pub fn step_of(timeframe: &str) -> u64 {
-    match timeframe {
-        "hour" => 60,
-        "day" => 1_800,
-        "week" => 10_800,
-        "month" => 43_200,
-        "year" => 604_800,
-        _ => 604_800 * 10,
-    }
-}
-
 fn rrddata(call: &Call) -> Answered {
     let mut state = call.sandbox.state();
     let node = node(call, &mut state)?.clone();
     let load = call.sandbox.resources().loads(&state).get(&node.name).copied().unwrap_or_default();
-    let step = step_of(call.text("timeframe"));
+    let (step, count) = frame(call.text("timeframe"));
+    let peak = if call.get("cf") == Some("MAX") && step > 60 { 1.3 } else { 1.0 };
     let last = call.now() / step * step;
-    let points = (0..60u64).rev().map(|back| {
+    // The statistics daemon has been at work since long before the last boot, which took ten minutes.
+    let recorded =
+        |time: u64| time >= node.boot || (node.boot.saturating_sub(RECORDS)..node.boot - 600).contains(&time);
+    let points = (0..count).rev().map(|back| {
         let time = last - back * step;
-        if time < node.boot {
+        if !recorded(time) {
             return json!({"time": time});
         }
-        let sway = 0.8 + 0.4 * wobble(u64::from(node.id), time);
+        let sway = (0.8 + 0.4 * wobble(u64::from(node.id), time)) * rhythm(time) / 0.65 * peak;
         json!({"time": time, "maxcpu": node.cpus, "cpu": (load.cpu * sway).min(1.0), "iowait": 0.002 * sway,
             "loadavg": load.cpu * sway * f64::from(node.cpus), "memtotal": node.memory,
             "memused": load.memory as f64 * (0.9 + sway / 10.0), "memavailable": node.memory - load.memory,
@@ -197,6 +192,9 @@ fn rrddata(call: &Call) -> Answered {
     });
     Ok(points.collect::<Vec<_>>().into())
 }
+
+/// How long before the last boot figures go back.
+const RECORDS: u64 = 420 * 86_400;
 
 fn netstat(call: &Call) -> Answered {
     let state = call.sandbox.state();

@@ -1,10 +1,13 @@
 //! The guests that the sandbox begins with: templates, a dozen with names that mean something, and as many more as are
 //! asked for.
 
+use std::time::Duration;
+
 use super::{GIB, MIB};
 use crate::sandbox::{
     config::{Config, format_size},
     guest::{Guest, Kind, Run, Snapshot},
+    inside::Ended,
     replication::Job,
     state::State,
     storage::{Volume, disk_volid},
@@ -81,6 +84,7 @@ pub fn populate(state: &mut State, nodes: &[String], count: usize, now: u64) {
         snapshot(state, 100, now);
         backup(state, 100, now);
         jobs(state, nodes, now);
+        update(state, 105);
     }
     if let Some(guest) = state.guest_mut(105) {
         guest.config.set("ide2", "local:iso/debian-12.7.0-amd64-netinst.iso,media=cdrom,size=631M");
@@ -198,6 +202,17 @@ fn snapshot(state: &mut State, vmid: u32, now: u64) {
         });
         guest.config.set("parent", "before-upgrade");
     }
+}
+
+/// A program that somebody began through the agent, and whose end nobody has looked at.
+fn update(state: &mut State, vmid: u32) {
+    let Some(since) = state.guests().get(&vmid).and_then(|guest| guest.run.as_ref()).map(|run| run.since) else {
+        return;
+    };
+    let inside = state.inside.entry(vmid).or_default();
+    inside.booted(since);
+    let out = b"Reading package lists...\n0 upgraded, 0 newly installed, 0 to remove and 0 not upgraded.\n".to_vec();
+    inside.began(164, Duration::ZERO, Ended { out, ..Ended::default() });
 }
 
 fn backup(state: &mut State, vmid: u32, now: u64) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 
 /// Calls something that begins a task on node pve1, and waits for its end; how it ended, and its log.
-async fn run(sandbox: &Sandbox, line: &str, params: &str) -> (String, Vec<String>) {
+pub(super) async fn run(sandbox: &Sandbox, line: &str, params: &str) -> (String, Vec<String>) {
     let got = call(sandbox, line, params).await;
     let upid = got.data().as_str().unwrap().to_owned();
     ended(sandbox, &upid).await
@@ -25,12 +25,12 @@ async fn ended(sandbox: &Sandbox, upid: &str) -> (String, Vec<String>) {
     }
 }
 
-async fn config(sandbox: &Sandbox, guest: &str) -> Value {
+pub(super) async fn config(sandbox: &Sandbox, guest: &str) -> Value {
     call(sandbox, &format!("GET /nodes/pve1/{guest}/config"), "").await.data().clone()
 }
 
 /// A stopped VM 500 with a disk and a network device.
-async fn vm(sandbox: &Sandbox) {
+pub(super) async fn vm(sandbox: &Sandbox) {
     let params = "vmid=500&name=one&memory=1024&cores=2&net0=virtio,bridge%3Dvmbr0&scsi0=local-lvm:8,discard%3Don";
     assert_eq!(run(sandbox, "POST /nodes/pve1/qemu", params).await.0, "OK");
 }

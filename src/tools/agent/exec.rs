@@ -8,36 +8,20 @@ use tokio::time::Instant;
 use super::{bytes, info, plan, vm};
 use crate::{error::Kind, progress::Update, tool::*};
 
-/// Run a command in a VM through its guest agent: a shell line, or a program with args. Returns exit code and output; a
-/// non-zero code is no error.
+/// Run a command in a VM through its guest agent: a shell line, or a program with args. Returns exit code and output.
 #[derive(Deserialize, JsonSchema)]
 pub struct GuestExec {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Shell line; with args the program.
+    /// With args the program, else a shell line.
     #[serde(default)]
     command: String,
     args: Option<Vec<String>>,
     /// Standard input, at most 64 KiB.
     input_data: Option<String>,
-    /// For a line without args; auto asks the guest which system it is.
+    /// For a line; auto asks the guest.
     #[serde(default)]
     shell: Shell,
-    #[serde(flatten)]
-    most: Most,
-}
-
-/// Output can be 16 MiB, and whoever reads it may have to pay for each word.
-#[derive(Deserialize, JsonSchema)]
-struct Most {
-    /// Most bytes of each output to return: its start and its end.
-    #[serde(default = "most_output")]
-    #[schemars(range(min = 100, max = 16_777_216))]
-    max_output: usize,
-}
-
-fn most_output() -> usize {
-    64 << 10
 }
 
 #[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default, PartialEq)]
@@ -106,6 +90,9 @@ struct Status {
     err_truncated: bool,
 }
 
+/// Bytes of each output that are returned: it can be 16 MiB, and whoever reads it may have to pay for each word.
+const MOST_OUTPUT: usize = 64 << 10;
+
 /// Standard input, in bytes.
 const MOST_INPUT: usize = 64 << 10;
 
@@ -151,7 +138,7 @@ impl Action for GuestExec {
         })?;
         let path = plan.requests.first().map(|request| format!("{}-status", request.path)).unwrap_or_default();
         let ran = match done.wait {
-            Some(wait) => follow(pve, path, pid, wait).await?.shortened(self.most.max_output),
+            Some(wait) => follow(pve, path, pid, wait).await?.shortened(MOST_OUTPUT),
             None => Ran::still(pid, None),
         };
         serde_json::to_value(ran).map(Some).map_err(|e| Error::internal(e.to_string()))
@@ -219,8 +206,6 @@ pub struct GuestExecStatus {
     #[serde(default)]
     #[schemars(range(min = 0, max = 86_400))]
     timeout: f64,
-    #[serde(flatten)]
-    most: Most,
 }
 
 impl Tool for GuestExecStatus {
@@ -237,7 +222,7 @@ impl Query for GuestExecStatus {
         let guest = vm(pve, &self.guest).await?;
         let timeout = Duration::from_secs_f64(self.timeout.clamp(0.0, 86_400.0));
         let wait = WaitOptions { timeout, poll_interval: Duration::from_secs(1) };
-        Ok(follow(pve, guest.path("agent/exec-status"), self.pid, wait).await?.shortened(self.most.max_output))
+        Ok(follow(pve, guest.path("agent/exec-status"), self.pid, wait).await?.shortened(MOST_OUTPUT))
     }
 }
 
@@ -349,7 +334,7 @@ impl Ran {
             let what = left_out.join(" and ");
             self.note = Some(format!(
                 "{what} are left out in the middle ([…]), for good: to have all, write it to a file in the guest and read \
-                 that in parts, or give max_output"
+                 that in parts"
             ));
         }
         self

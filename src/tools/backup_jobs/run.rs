@@ -10,7 +10,6 @@ use crate::{pve::encode, tool::*};
 /// Run a backup job now, on every node that has guests of it.
 #[derive(Deserialize, JsonSchema)]
 pub struct RunBackupJob {
-    /// From proxmox-list-backup-jobs.
     id: String,
 }
 

@@ -6,17 +6,14 @@ use super::{
 };
 use crate::{pve::encode, tool::*};
 
-/// Delete old backups on a storage beyond what the keep_… counts keep for each guest. A dry run names what would go.
+/// Delete each guest's old backups on a storage beyond the keep_… counts (default: the storage's). A dry run names them.
 #[derive(Deserialize, JsonSchema)]
 pub struct PruneBackups {
     storage: Option<String>,
     node: Option<String>,
-    /// Only this guest's.
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: Option<u32>,
-    #[schemars(length(min = 1))]
     name: Option<String>,
-    /// None given: as the storage is set.
     keep_last: Option<u32>,
     keep_hourly: Option<u32>,
     keep_daily: Option<u32>,

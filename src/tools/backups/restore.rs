@@ -9,17 +9,16 @@ use crate::{
     tool::*,
 };
 
-/// Restore a VM or container from a backup, as a new guest by default. archive: a volid, a file name, or left out for the latest of source_vmid.
+/// Restore a VM or container from a backup, as a new guest by default. archive: volid or file name; left out: the latest of source_vmid.
 #[derive(Deserialize, JsonSchema)]
 pub struct RestoreVm {
     node: Option<String>,
-    /// Of the restored guest; 0: the next free one.
+    /// 0: the next free one.
     #[serde(default)]
     #[schemars(range(min = 0, max = 999_999_999))]
     vmid: u32,
     #[serde(default)]
     archive: String,
-    /// Default: where its disks were.
     storage: Option<String>,
     /// Overwrite an existing guest.
     #[serde(default)]
@@ -27,11 +26,11 @@ pub struct RestoreVm {
     #[schemars(range(min = 100, max = 999_999_999))]
     source_vmid: Option<u32>,
     source_name: Option<String>,
-    /// The latest before this UTC time.
+    /// UTC time.
     before: Option<String>,
     /// Its new name.
     name: Option<String>,
-    /// New MAC addresses; default: when it becomes another VMID.
+    /// New MAC addresses; default for another VMID.
     unique: Option<bool>,
     #[serde(default)]
     start: bool,
@@ -182,7 +181,13 @@ impl RestoreVm {
 
     /// What has to hold for a guest to be overwritten.
     async fn overwrite(&self, pve: &Reader<'_>, plan: Plan, guest: &Guest, kind: GuestKind) -> Result<Plan> {
+        /// `GET …/status/current`: the cluster's list of guests is up to ten seconds late.
+        #[derive(Deserialize)]
+        struct Current {
+            status: String,
+        }
         let protected = pve.config(guest).await?.flag("protection");
+        let current: Current = pve.request(&guest.current()).await?;
         Ok(plan
             .check(
                 self.force,
@@ -195,9 +200,9 @@ impl RestoreVm {
                 || format!("{guest} cannot be overwritten with the backup of a {kind}"),
             )
             .check(
-                !guest.is_running(),
-                || format!("{guest} is not running"),
-                || format!("{guest} is running: Proxmox overwrites only what is stopped"),
+                current.status == "stopped",
+                || format!("{guest} is stopped"),
+                || format!("{guest} is {}: Proxmox overwrites only what is stopped", current.status),
             )
             .check(
                 !protected,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{pve::encode, tool::*};
 
-/// How a running guest is treated meanwhile.
+// How a running guest is treated meanwhile.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -61,17 +61,16 @@ impl Compress {
 pub struct BackupVm {
     #[serde(flatten)]
     guest: GuestRef,
-    /// snapshot keeps it running; stop shuts it down meanwhile.
+    /// stop shuts it down meanwhile.
     #[serde(default)]
     mode: Mode,
     #[serde(default)]
     compress: Compress,
     storage: Option<String>,
-    /// Default: its name.
     notes: Option<String>,
     #[serde(default)]
     protected: bool,
-    /// Then delete its oldest backups beyond what the storage is set to keep.
+    /// Then delete old ones by the storage's retention.
     #[serde(default)]
     prune: bool,
 }
@@ -122,7 +121,14 @@ impl Action for BackupVm {
         // Who may make backups may not always list them: that is no failure.
         let rows = contents(pve, text("node"), text("storage"), vmid).await.unwrap_or_default();
         let newest = rows.into_iter().filter(|row| row.vmid == vmid).max_by_key(|row| row.ctime);
-        Ok(newest.map(|row| json!({"volid": row.volid, "time": row.ctime.map(iso), "size_gib": row.size.map(gib)})))
+        Ok(newest.map(|row| {
+            let mut made = json!({"volid": row.volid});
+            if let (Some(time), Some(size)) = (row.ctime, row.size) {
+                made["time"] = iso(time).into();
+                made["size_gib"] = gib(size).into();
+            }
+            made
+        }))
     }
 }
 

@@ -69,7 +69,7 @@ impl Action for ConfigureCloudInitAdvanced {
             if let Some(snippet) = &self.user_snippet {
                 wanted.text("cicustom", Some(&with_user(config.get("cicustom").as_deref(), snippet)));
             }
-            return wanted.plan(&guest, &config);
+            return wanted.plan(pve.api(), &guest, &config);
         }
         let present = config.get("sshkeys").unwrap_or_default();
         let present = SshKeys::parse("sshkeys", [&*present]).unwrap_or_default();
@@ -106,7 +106,7 @@ impl Action for ConfigureCloudInitAdvanced {
                 guest.node
             ));
         }
-        Ok(wanted.plan(&guest, &config)?.about("user_snippet", snippet.as_str()).about("user_data", yaml))
+        Ok(wanted.plan(pve.api(), &guest, &config)?.about("user_snippet", snippet.as_str()).about("user_data", yaml))
     }
     async fn result(&self, pve: &Reader<'_>, plan: &Plan, _: Done<'_>) -> Result<Option<Value>> {
         applied(pve, plan).await

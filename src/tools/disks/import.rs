@@ -42,8 +42,8 @@ impl Tool for DiskImport {
         "POST /nodes/{node}/qemu/{vmid}/config",
     ];
     const EXAMPLE: (&str, &str) = (
-        "Import the Debian cloud image into sandbox-vm",
-        r#"{"name": "sandbox-vm", "source": "local:import/debian-12-generic-amd64.qcow2", "storage": "local-lvm"}"#,
+        "Import the Debian cloud image into VM 107",
+        r#"{"vmid": 107, "source": "local:import/debian-12-generic-amd64.qcow2", "storage": "local-lvm"}"#,
     );
 }
 

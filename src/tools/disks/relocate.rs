@@ -282,6 +282,9 @@ impl Action for MigrateStorage {
                 || format!("{guest} may run"),
                 || format!("{guest} runs and online is false: stop it first, or give online: true"),
             )
+            .warn_if(guest.is_running() && keys.contains(&"tpmstate0"), || {
+                "tpmstate0 moves only while the VM is off".to_owned()
+            })
             .warn_if(!left.is_empty(), || format!("{} stays on {from}: it is detached", left.join(", ")))
             .warn_if(!self.preserve_source && config.get("parent").is_some(), || {
                 format!("{guest} has snapshots: Proxmox does not delete sources that they use; set preserve_source")

@@ -8,7 +8,7 @@ const UNITS: [(char, u64); 4] = [('T', 1 << 40), ('G', 1 << 30), ('M', 1 << 20),
 fn parse(text: &str, unit: u64) -> Option<u64> {
     let found = UNITS.iter().find_map(|(letter, bytes)| Some((text.strip_suffix(*letter)?, *bytes)));
     let (number, bytes) = found.unwrap_or((text, unit));
-    let number: f64 = number.parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0)?;
+    let number: f64 = number.trim().parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0)?;
     Some((number * bytes as f64) as u64)
 }
 
@@ -24,8 +24,9 @@ pub fn configured(text: &str) -> Option<u64> {
 pub fn given(text: &str) -> Result<u64> {
     let short = text.trim().to_ascii_uppercase();
     let short = short.trim_end_matches('B').trim_end_matches('I').trim_end();
-    parse(short, 1 << 30).filter(|bytes| *bytes > 0).ok_or_else(|| {
+    parse(short, 1 << 30).filter(|bytes| *bytes > 0 && !short.starts_with('+')).ok_or_else(|| {
         Error::bad_argument(format!("size: expected a size such as '40G', or a number of GiB, got '{text}'"))
+            .hint("size is the new size; grow_gb is what is added to the present one")
     })
 }
 

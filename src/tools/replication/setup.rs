@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 
-use super::{super::schedule::calendar, Job, jobs};
+use super::{super::schedule, Job, jobs};
 use crate::{
     pve::{Guest, GuestConfig, GuestKind, PropertyString, encode},
     tool::*,
@@ -13,20 +13,18 @@ use crate::{
 /// Replicate a guest's volumes (ZFS only) to another node on a schedule; without vmid and name, every guest with volumes on source_storage.
 #[derive(Deserialize, JsonSchema)]
 pub struct SetupReplication {
-    #[serde(flatten)]
-    guest: GuestRef,
+    #[schemars(range(min = 100, max = 999_999_999))]
+    vmid: Option<u32>,
+    name: Option<String>,
+    node: Option<String>,
     source_storage: Option<String>,
     target_node: String,
-    /// Always the source's: Proxmox replicates to the same name.
+    /// The same as the source's.
     target_storage: Option<String>,
-    /// Cron, or as in */15, 02:30.
+    /// Cron, or Proxmox's: */15, 02:30.
     #[serde(default = "quarter")]
     schedule: String,
-    /// Means nothing to Proxmox.
     compression: Option<bool>,
-    /// Limit in MB/s.
-    #[schemars(range(min = 1))]
-    rate: Option<u32>,
 }
 
 fn quarter() -> String {
@@ -36,7 +34,8 @@ fn quarter() -> String {
 impl Tool for SetupReplication {
     const NAME: &str = "proxmox-setup-replication";
     const TITLE: &str = "Set up replication";
-    const API: &[&str] = &["GET /cluster/replication", "POST /cluster/replication"];
+    const API: &[&str] =
+        &["GET /cluster/jobs/schedule-analyze", "GET /cluster/replication", "POST /cluster/replication"];
     const EXAMPLE: (&str, &str) = (
         "Replicate the mail server to pve2 every half hour",
         r#"{"name": "mail", "target_node": "pve2", "schedule": "*/30"}"#,
@@ -57,14 +56,15 @@ impl Action for SetupReplication {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        let schedule = calendar("schedule", &self.schedule)?;
         self.check_storages()?;
+        let (schedule, _) = schedule::next(pve, "schedule", &self.schedule).await?;
         pve.known_node(&self.target_node).await?;
         let places: Vec<Place> = pve.request(&Request::get("/cluster/resources").param("type", "storage")).await?;
         let jobs = jobs(pve).await?;
         let target = self.target_node.as_str();
-        let mut plan = if self.guest.vmid.is_some() || self.guest.name.is_some() {
-            let guest = pve.guest(&self.guest, Want::Any).await?;
+        let mut plan = if self.names_one() {
+            let guest = GuestRef { vmid: self.vmid, name: self.name.clone(), node: self.node.clone() };
+            let guest = pve.guest(&guest, Want::Any).await?;
             let config = pve.config(&guest).await?;
             let plan = Plan::on(&guest, "replicate");
             let plan = self.check_guest(plan, &guest, &config, &places, &jobs);
@@ -82,13 +82,17 @@ impl Action for SetupReplication {
 }
 
 impl SetupReplication {
+    fn names_one(&self) -> bool {
+        self.vmid.is_some() || self.name.is_some()
+    }
+
     fn check_storages(&self) -> Result<()> {
         match (&self.source_storage, &self.target_storage) {
             (Some(source), Some(target)) if source != target => Err(Error::bad_argument(format!(
                 "target_storage: expected '{source}' as the source, got '{target}'"
             ))
             .hint("Proxmox replicates to the storage of the same name on the other node; leave target_storage out")),
-            (None, _) if self.guest.vmid.is_none() && self.guest.name.is_none() => {
+            (None, _) if !self.names_one() => {
                 Err(Error::bad_argument("give vmid, name or source_storage: what shall be replicated?"))
             }
             _ => Ok(()),
@@ -103,7 +107,6 @@ impl SetupReplication {
             .param("type", "local")
             .param("target", &self.target_node)
             .param("schedule", schedule)
-            .maybe("rate", self.rate)
     }
 
     /// Why Proxmox would refuse to replicate this guest, as its own checks go.

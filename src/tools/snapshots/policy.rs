@@ -3,16 +3,15 @@
 use super::{super::time, path, rows};
 use crate::{pve::encode, tool::*};
 
-/// Apply a snapshot policy now: take auto-<policy>-<time> and delete that policy's oldest beyond its count. Call it as often as the policy says.
+/// Apply a snapshot policy once: take auto-<policy>-<time>, delete that policy's oldest. Proxmox has no schedule for this: call it on yours.
 #[derive(Deserialize, JsonSchema)]
 pub struct SnapshotPolicy {
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: u32,
-    /// hourly (keeps 24), daily (7), weekly (4), monthly (12), or with a count: daily:5.
+    /// hourly, daily, weekly or monthly (keep 24, 7, 4, 12), or daily:5.
     policy: String,
     #[serde(default = "yes")]
     auto_cleanup: bool,
-    /// Means nothing to Proxmox.
     compression: Option<bool>,
     node: Option<String>,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     create::{Making, vacant},
-    kind, on_node, update,
+    detach, kind, on_node,
 };
 use crate::sandbox::{
     call::Call,
@@ -363,6 +363,6 @@ fn into_template(state: &mut State, node: &str, vmid: u32) {
     }
     if let Some(guest) = state.guest_mut(vmid) {
         renamed.into_iter().for_each(|(key, value)| guest.config.set(key, value));
-        update::without_boot(guest, "");
+        detach::without_boot(guest, "");
     }
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{kind, update::add_unused};
+use super::{detach::add_unused, kind};
 use crate::{
     pve::api::{Endpoint, Kind as Type},
     sandbox::{

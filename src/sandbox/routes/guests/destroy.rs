@@ -26,6 +26,10 @@ fn destroy(call: &Call) -> Answered {
             let text = format!("can't remove {} {vmid} - protection mode enabled", kind.word());
             return Err(Refusal::failed(text));
         }
+        if let Some((id, _)) = state.replication.iter().find(|(_, job)| job.guest == vmid) {
+            let text = format!("There is a replication job '{id}' for guest '{vmid}' - Please remove that first.");
+            return Err(Refusal::failed(text));
+        }
         if guest.is_running() && !force {
             return Err(Refusal::failed(match kind {
                 Kind::Qemu => format!("VM {vmid} is running - destroy failed"),
@@ -34,6 +38,7 @@ fn destroy(call: &Call) -> Answered {
         }
     }
     let (skiplock, unreferenced) = (call.flag("skiplock"), call.flag("destroy-unreferenced-disks"));
+    let purge = call.flag("purge");
     let task = if kind == Kind::Qemu { "qmdestroy" } else { "vzdestroy" };
     call.fork(&node.clone(), task, vmid, async move |worker| {
         let _lock = worker.lock(kind, vmid).await?;
@@ -51,6 +56,9 @@ fn destroy(call: &Call) -> Answered {
         let volumes = worker.sandbox.state().guests().get(&vmid).map_or(0, |guest| guest.volumes().len() as u32);
         worker.work(Duration::from_millis(80) + Duration::from_millis(250) * volumes).await;
         remove(&worker, &node, vmid, unreferenced);
+        if purge {
+            worker.sandbox.state().forget_in_backup_jobs(vmid);
+        }
         Ok(())
     })
 }

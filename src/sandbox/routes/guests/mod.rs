@@ -7,6 +7,7 @@ pub(super) mod cloudinit;
 pub(super) mod config;
 pub(super) mod create;
 pub(super) mod destroy;
+mod detach;
 pub(super) mod disks;
 pub(super) mod figures;
 mod journey;

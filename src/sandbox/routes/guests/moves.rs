@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
+    detach::{add_unused, in_snapshots, without_boot},
     kind, root_only,
-    update::{Change, add_unused, apply, in_snapshots, without_boot},
+    update::{Change, apply},
 };
 use crate::sandbox::{
     call::Call,

@@ -1,5 +1,7 @@
-//! The guest agent of VMs, as far as a simulated guest has an answer: who it is, its addresses, its file systems.
-//! Programs are not run, and files are not kept.
+//! The guest agent of VMs: who the guest is, its addresses, its file systems; programs and files are in `work`.
+
+mod network;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,14 +13,21 @@ use super::has_system;
 use crate::sandbox::{
     call::Call,
     config::property,
-    guest::{Guest, Kind, is_numbered},
+    guest::{Guest, Kind},
+    inside::{Machine, System},
     router::Route,
     wire::{Answered, Refusal},
 };
 
+pub(super) use network::{dynamic, link_local};
+
 pub const ROUTES: &[Route] = &[
     Route::get("/nodes/{node}/qemu/{vmid}/agent", index),
     Route::slow(Method::POST, "/nodes/{node}/qemu/{vmid}/agent", command),
+    Route::slow(Method::POST, "/nodes/{node}/qemu/{vmid}/agent/exec", work::exec),
+    Route::slow(Method::GET, "/nodes/{node}/qemu/{vmid}/agent/exec-status", work::exec_status),
+    Route::slow(Method::GET, "/nodes/{node}/qemu/{vmid}/agent/file-read", work::file_read),
+    Route::slow(Method::POST, "/nodes/{node}/qemu/{vmid}/agent/file-write", work::file_write),
     Route::slow(Method::GET, "/nodes/{node}/qemu/{vmid}/agent/get-fsinfo", command),
     Route::slow(Method::GET, "/nodes/{node}/qemu/{vmid}/agent/get-host-name", command),
     Route::slow(Method::GET, "/nodes/{node}/qemu/{vmid}/agent/get-osinfo", command),
@@ -31,11 +40,14 @@ pub const ROUTES: &[Route] = &[
     Route::slow(Method::POST, "/nodes/{node}/qemu/{vmid}/agent/fsfreeze-status", command),
     Route::slow(Method::POST, "/nodes/{node}/qemu/{vmid}/agent/fstrim", command),
     Route::slow(Method::POST, "/nodes/{node}/qemu/{vmid}/agent/ping", command),
+    Route::slow(Method::POST, "/nodes/{node}/qemu/{vmid}/agent/set-user-password", work::set_user_password),
     Route::slow(Method::POST, "/nodes/{node}/qemu/{vmid}/agent/shutdown", command),
 ];
 
 /// How long Proxmox waits for an agent that does not answer.
 const PING: Duration = Duration::from_secs(3);
+/// How many seconds after its start a system has its agent running.
+const BOOTED: u64 = 5;
 
 fn index(call: &Call) -> Answered {
     call.sandbox.state().guest(call.node(), Kind::Qemu, call.vmid())?;
@@ -69,48 +81,52 @@ fn index(call: &Call) -> Answered {
     Ok(COMMANDS.map(|name| json!({"name": name})).to_vec().into())
 }
 
+/// The VM, as soon as its agent answers.
+///
+/// # Errors
+/// Proxmox's, after three seconds where the agent does not answer.
+async fn reach(call: &Call) -> Result<Guest, Refusal> {
+    let (guest, answers) = {
+        let state = call.sandbox.state();
+        let guest = state.guest(call.node(), Kind::Qemu, call.vmid())?;
+        let agent = guest.config.get("agent").unwrap_or_default();
+        let enabled = property(agent, "").or_else(|| property(agent, "enabled")) == Some("1");
+        if !enabled {
+            return Err(Refusal::failed("No QEMU guest agent configured"));
+        }
+        let Some(run) = &guest.run else {
+            return Err(Refusal::failed(format!("VM {} is not running", guest.vmid)));
+        };
+        let booted = call.now() >= run.since + BOOTED && !run.paused;
+        (guest.clone(), booted && has_system(&state, guest))
+    };
+    if !answers {
+        call.sandbox.clock().sleep(PING).await;
+        return Err(Refusal::failed("QEMU guest agent is not running"));
+    }
+    Ok(guest)
+}
+
 fn command(call: Arc<Call>) -> BoxFuture<'static, Answered> {
     Box::pin(async move {
         let name = call.get("command").or_else(|| call.endpoint.path.rsplit('/').next()).unwrap_or_default();
-        let (guest, answers) = {
-            let state = call.sandbox.state();
-            let guest = state.guest(call.node(), Kind::Qemu, call.vmid())?;
-            let agent = guest.config.get("agent").unwrap_or_default();
-            let enabled = property(agent, "").or_else(|| property(agent, "enabled")) == Some("1");
-            if !enabled {
-                return Err(Refusal::failed("No QEMU guest agent configured"));
-            }
-            if !guest.is_running() {
-                return Err(Refusal::failed(format!("VM {} is not running", guest.vmid)));
-            }
-            (guest.clone(), has_system(&state, guest))
-        };
-        if !answers {
-            call.sandbox.clock().sleep(PING).await;
-            return Err(Refusal::failed("QEMU guest agent is not running"));
-        }
+        let guest = reach(&call).await?;
+        let machine = Machine::of(&guest, call.now());
         let result = match name {
             "ping" => json!({}),
-            "get-host-name" => json!({"host-name": guest.name()}),
-            "get-osinfo" => json!({
-                "id": "debian", "name": "Debian GNU/Linux", "pretty-name": "Debian GNU/Linux 12 (bookworm)",
-                "version-id": "12", "kernel-release": "6.1.0-25-amd64", "machine": "x86_64",
-                "kernel-version": "#1 SMP PREEMPT_DYNAMIC Debian 6.1.106-3 (2024-08-26)",
-            }),
+            "get-host-name" => json!({"host-name": machine.host}),
+            "get-osinfo" => osinfo(&machine),
             "get-time" => json!(call.now().saturating_mul(1_000_000_000)),
             "get-timezone" => json!({"zone": "UTC", "offset": 0}),
             "get-users" => json!([]),
             "get-vcpus" => (0..guest.maxcpu() as u64)
                 .map(|id| json!({"logical-id": id, "online": true, "can-offline": id > 0}))
                 .collect(),
-            "get-fsinfo" => json!([{
-                "name": "sda1", "mountpoint": "/", "type": "ext4", "disk": [],
-                "total-bytes": guest.maxdisk(), "used-bytes": guest.maxdisk() / 5,
-            }]),
-            "network-get-interfaces" => interfaces(&guest, call.now()),
+            "get-fsinfo" => fsinfo(&machine),
+            "network-get-interfaces" => network::interfaces(&guest, call.now()),
             "info" => info(),
             "fsfreeze-status" => json!("thawed"),
-            "fstrim" => json!({"paths": []}),
+            "fstrim" => fstrim(&machine),
             "shutdown" => {
                 go_down(&call);
                 Value::Null
@@ -121,8 +137,52 @@ fn command(call: Arc<Call>) -> BoxFuture<'static, Answered> {
     })
 }
 
+fn osinfo(machine: &Machine) -> Value {
+    let system = machine.system;
+    let [id, name, version, pretty] = system.release();
+    let mut info = json!({
+        "id": id, "name": name, "pretty-name": pretty, "version-id": version, "kernel-release": system.kernel(),
+        "kernel-version": system.kernel_version(), "machine": "x86_64",
+    });
+    if system == System::Windows {
+        info["variant"] = "client".into();
+        info["variant-id"] = "client".into();
+        info["version"] = "Microsoft Windows 11".into();
+    }
+    info
+}
+
+fn fsinfo(machine: &Machine) -> Value {
+    let (name, mountpoint, kind) = match machine.system {
+        System::Tiny => return json!([]),
+        System::Windows => ("\\\\?\\Volume{5b1c2f0a-0000-0000-0000-100000000000}\\", "C:\\", "NTFS"),
+        _ => ("sda1", "/", "ext4"),
+    };
+    json!([{
+        "name": name, "mountpoint": mountpoint, "type": kind, "disk": [],
+        "total-bytes": machine.disk, "used-bytes": machine.disk / 5,
+    }])
+}
+
+fn fstrim(machine: &Machine) -> Value {
+    let path = match machine.system {
+        System::Tiny => return json!({"paths": []}),
+        System::Windows => "C:\\",
+        _ => "/",
+    };
+    json!({"paths": [{"path": path, "trimmed": machine.disk / 50, "minimum": 0}]})
+}
+
 fn info() -> Value {
-    const COMMANDS: [(&str, bool); 16] = [
+    const COMMANDS: [(&str, bool); 24] = [
+        ("guest-exec", true),
+        ("guest-exec-status", true),
+        ("guest-file-close", true),
+        ("guest-file-flush", true),
+        ("guest-file-open", true),
+        ("guest-file-read", true),
+        ("guest-file-write", true),
+        ("guest-set-user-password", true),
         ("guest-get-osinfo", true),
         ("guest-get-timezone", true),
         ("guest-get-users", true),
@@ -143,37 +203,6 @@ fn info() -> Value {
     let commands =
         COMMANDS.map(|(name, responds)| json!({"name": name, "enabled": true, "success-response": responds}));
     json!({"version": "7.2.11", "supported_commands": commands})
-}
-
-/// The guest's interfaces; an address from its cloud-init settings, else one made from its VMID.
-fn interfaces(guest: &Guest, now: u64) -> Value {
-    let figures = |received: u64, sent: u64| {
-        json!({
-            "rx-bytes": received, "rx-packets": received / 700, "rx-errs": 0, "rx-dropped": 0,
-            "tx-bytes": sent, "tx-packets": sent / 500, "tx-errs": 0, "tx-dropped": 0,
-        })
-    };
-    let address =
-        |ip: &str, kind: &str, prefix: u64| json!({"ip-address": ip, "ip-address-type": kind, "prefix": prefix});
-    let mut out = vec![json!({
-        "name": "lo", "hardware-address": "00:00:00:00:00:00", "statistics": figures(0, 0),
-        "ip-addresses": [address("127.0.0.1", "ipv4", 8), address("::1", "ipv6", 128)],
-    })];
-    let uptime = guest.uptime(now);
-    for (key, device) in guest.config.iter().filter(|(key, _)| is_numbered(key, "net")) {
-        let number = key.trim_start_matches("net");
-        let mac = device.split(',').next().and_then(|model| model.split_once('=')).map_or("", |(_, mac)| mac);
-        let given =
-            guest.config.get(&format!("ipconfig{number}")).and_then(|text| property(text, "ip")?.split_once('/'));
-        let made = format!("192.168.{}.{}", guest.vmid / 200 % 250, guest.vmid % 200 + 20);
-        let (ip, prefix) = given.map_or((made.as_str(), 24), |(ip, prefix)| (ip, prefix.parse().unwrap_or(24)));
-        out.push(json!({
-            "name": format!("eth{number}"), "hardware-address": mac.to_lowercase(),
-            "ip-addresses": [address(ip, "ipv4", prefix)],
-            "statistics": figures(uptime.saturating_mul(310), uptime.saturating_mul(140)),
-        }));
-    }
-    out.into()
 }
 
 /// The system goes down by itself, without a task.
