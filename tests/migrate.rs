@@ -136,3 +136,25 @@ async fn a_migration_that_fails_tells_the_reason_and_the_guest_stays() {
     let info = test.call("proxmox-vm-info", json!({"vmid": 107})).await;
     assert_eq!((&info["node"], &info["config"]["lock"]), (&json!("pve2"), &Value::Null));
 }
+
+/// The task of the request ends long before the guest is where it is to be.
+#[tokio::test(start_paused = true)]
+async fn a_vm_under_high_availability_is_waited_for_until_it_is_there() {
+    let test = start(options()).await;
+    test.call("proxmox-ha-set", json!({"name": "web-02", "confirm": true})).await;
+    let moved = test.call("proxmox-migrate-vm", json!({"name": "web-02", "target_node": "pve3"})).await;
+    assert_eq!(moved["state"], "done", "{moved}");
+    assert!(moved["upid"].as_str().unwrap().contains(":hamigrate:101:"), "{moved}");
+    assert!(moved["seconds"].as_f64().unwrap() > 10.0, "{moved}");
+    let info = test.call("proxmox-vm-info", json!({"vmid": 101})).await;
+    assert_eq!((&info["node"], &info["status"]), (&json!("pve3"), &json!("running")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_migration_that_ha_has_only_queued_is_told_so_when_the_time_is_over() {
+    let test = start(options()).await;
+    test.call("proxmox-ha-set", json!({"name": "web-02", "confirm": true})).await;
+    let moved = test.call("proxmox-migrate-vm", json!({"vmid": 101, "target_node": "pve3", "timeout": 5})).await;
+    assert_eq!(moved["state"], "running", "{moved}");
+    assert_eq!(moved["warnings"], json!(["HA has queued the request; VM 101 (web-02) on pve2 is not on pve3 yet"]));
+}

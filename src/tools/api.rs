@@ -53,7 +53,7 @@ struct Found {
 impl Query for ApiGet {
     type Output = Found;
     async fn query(&self, pve: &Reader<'_>) -> Result<Found> {
-        let target = Target::find(&Method::GET, &self.path)?;
+        let target = Target::find(pve.api(), &Method::GET, &self.path)?;
         target.check_login(pve)?;
         let request = target.request(self.params.as_ref())?;
         let listing = pve.list::<Value>(&request).await?;
@@ -124,7 +124,7 @@ impl Action for ApiWrite {
             Verb::Put => Method::PUT,
             Verb::Delete => Method::DELETE,
         };
-        let target = Target::find(&method, &self.path)?;
+        let target = Target::find(pve.api(), &method, &self.path)?;
         target.check_login(pve)?;
         let request = target.request(self.params.as_ref())?;
         Ok(Plan::new(format!("send {request} ({})", target.endpoint.name)).step(request))

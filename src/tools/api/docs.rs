@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::target::{clean, unknown};
 use crate::{
     arguments::nearest,
-    pve::api::{Access, Api, Endpoint, Format, Permission, Property},
+    pve::api::{Access, Endpoint, Format, Permission, Property},
     tool::*,
 };
 
@@ -83,14 +83,14 @@ struct Docked {
 
 impl Query for ApiDocs {
     type Output = Docs;
-    async fn query(&self, _: &Reader<'_>) -> Result<Docs> {
+    async fn query(&self, pve: &Reader<'_>) -> Result<Docs> {
         let path = clean(&self.path)?;
-        let api = Api::shared();
+        let api = pve.api();
         let all = api.methods(&path);
         let (_, below) = api.below(&path);
         if all.is_empty() && below.is_empty() || api.below(&path).0 < path.split('/').filter(|s| !s.is_empty()).count()
         {
-            return Err(unknown(&path));
+            return Err(unknown(api, &path));
         }
         let wanted = self.method.map(Verb::word);
         let methods: Vec<&Arc<Endpoint>> =

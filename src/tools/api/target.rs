@@ -41,9 +41,9 @@ pub fn clean(given: &str) -> Result<String> {
 }
 
 /// What to say of a path that the API does not have.
-pub fn unknown(path: &str) -> Error {
+pub fn unknown(api: &Api, path: &str) -> Error {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let (known, below) = Api::shared().below(path);
+    let (known, below) = api.below(path);
     let prefix: String = segments[..known].iter().map(|segment| format!("/{segment}")).collect();
     let error = Error::bad_argument(format!("path: the Proxmox API has no '{path}'"));
     let near = segments.get(known).and_then(|wrong| nearest(wrong, below.iter().copied()));
@@ -56,12 +56,12 @@ pub fn unknown(path: &str) -> Error {
 impl Target {
     /// # Errors
     /// `BadArgument` with the nearest path, or the methods that this one has.
-    pub fn find(method: &Method, given: &str) -> Result<Self> {
+    pub fn find(api: &Api, method: &Method, given: &str) -> Result<Self> {
         let path = clean(given)?;
-        let Some((endpoint, in_path)) = Api::shared().lookup(method, &path) else {
-            let methods: Vec<String> = Api::shared().methods(&path).iter().map(|e| e.method.to_string()).collect();
+        let Some((endpoint, in_path)) = api.lookup(method, &path) else {
+            let methods: Vec<String> = api.methods(&path).iter().map(|e| e.method.to_string()).collect();
             return Err(match methods.is_empty() {
-                true => unknown(&path),
+                true => unknown(api, &path),
                 false => Error::bad_argument(format!("path: {path} has no {method}"))
                     .hint(format!("it has {}", methods.join(", "))),
             });
@@ -188,7 +188,7 @@ mod tests {
 
     fn asked(method: Method, path: &str, params: Value) -> Result<String, String> {
         let params = params.as_object().cloned();
-        Target::find(&method, path)
+        Target::find(&Api::embedded(), &method, path)
             .and_then(|target| target.request(params.as_ref()))
             .map(|request| format!("{request:?}"))
             .map_err(|e| match &e.parts().hint {

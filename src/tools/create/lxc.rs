@@ -41,9 +41,7 @@ pub(super) struct CreateLxc {
     unprivileged: bool,
     #[serde(default)]
     start: bool,
-    pool: Option<String>,
-    tags: Option<String>,
-    /// More API parameters, such as swap.
+    /// More API parameters: swap, tags, mp0 …
     params: Option<Map<String, Value>>,
 }
 
@@ -97,8 +95,6 @@ impl Action for CreateLxc {
         set.maybe("features", self.unprivileged.then_some("nesting=1"));
         set.maybe("password", self.password.as_ref());
         set.maybe("ssh-public-keys", Some(&keys));
-        set.maybe("pool", self.pool.as_ref());
-        set.maybe("tags", self.tags.as_ref());
         set.maybe("start", self.start.then_some(1));
         set.overrule(self.params.as_ref())?;
         let name = if self.hostname.is_empty() { String::new() } else { format!(" ({})", self.hostname) };

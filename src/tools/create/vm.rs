@@ -32,9 +32,7 @@ pub(super) struct CreateVm {
     ostype: Option<String>,
     #[serde(default)]
     start: bool,
-    pool: Option<String>,
-    tags: Option<String>,
-    /// More API parameters, such as bios.
+    /// More API parameters: pool, tags, bios …
     params: Option<Map<String, Value>>,
 }
 
@@ -114,8 +112,6 @@ impl CreateVm {
         set.set("memory", self.memory_mb);
         set.set("scsihw", "virtio-scsi-single");
         set.set("agent", "enabled=1");
-        set.maybe("pool", self.pool.as_ref());
-        set.maybe("tags", self.tags.as_ref());
         set.maybe("start", self.start.then_some(1));
         set
     }

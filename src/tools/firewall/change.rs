@@ -33,9 +33,9 @@ pub fn rules(_: &mut SchemaGenerator) -> Schema {
 
 impl Wanted {
     pub async fn plan(&self, pve: &Reader<'_>, level: &Level) -> Result<Plan> {
-        let api = Api::embedded();
-        let new = parse(&api, &level.template("rules"), self.rules.as_deref().unwrap_or_default())?;
-        let options = self.options(&api, level)?;
+        let api = pve.api();
+        let new = parse(api, &level.template("rules"), self.rules.as_deref().unwrap_or_default())?;
+        let options = self.options(api, level)?;
         if new.is_empty() && options.is_empty() && !self.replace {
             return Err(Error::bad_argument("nothing to change: give enable, rules, replace or options"));
         }

@@ -8,10 +8,7 @@ use super::{
     objects::{Alias, Member, Named, group_path, set_path},
     rules,
 };
-use crate::{
-    pve::{api::Api, encode},
-    tool::*,
-};
+use crate::{pve::encode, tool::*};
 
 #[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -122,11 +119,8 @@ impl ObjectSet {
     }
 
     async fn group(&self, pve: &Reader<'_>, plan: Plan) -> Result<Plan> {
-        let new = change::parse(
-            &Api::embedded(),
-            "/cluster/firewall/groups/{group}",
-            self.members.as_deref().unwrap_or_default(),
-        )?;
+        let new =
+            change::parse(pve.api(), "/cluster/firewall/groups/{group}", self.members.as_deref().unwrap_or_default())?;
         let groups: Vec<Named> = pve.get("/cluster/firewall/groups").await?;
         let there = groups.iter().find(|group| group.name == self.name);
         let plan = self.named(plan, there, "/cluster/firewall/groups".to_owned(), "group");

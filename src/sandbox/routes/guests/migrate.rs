@@ -14,6 +14,7 @@ use crate::sandbox::{
     state::State,
     storage::Storage,
     wire::{Answered, Refusal},
+    worker::Worker,
 };
 
 pub const ROUTES: &[Route] = &[
@@ -133,8 +134,8 @@ fn migrate(call: &Call) -> Answered {
     if is_managed {
         let to = journey.target.clone();
         return managed::passed_on_migration(call, kind, vmid, &to, move |sandbox| {
-            let run = async move |worker| journey.run(&worker).await;
-            drop(sandbox.start_as("root@pam", &node, task, &vmid.to_string(), run));
+            let move_it = async move |worker: Worker| journey.run(&worker).await;
+            drop(sandbox.start_as("root@pam", &node, task, &vmid.to_string(), move_it));
         });
     }
     call.fork(&node, task, vmid, async move |worker| journey.run(&worker).await)
