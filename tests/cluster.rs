@@ -80,7 +80,7 @@ async fn high_availability_is_listed_with_rules_and_states() {
 #[tokio::test(start_paused = true)]
 async fn a_guest_under_high_availability_is_started_and_stopped_by_it() {
     let test = start(options()).await;
-    let set = json!({"name": "sandbox-vm", "max_restart": 2, "confirm": true});
+    let set = json!({"name": "scratch-01", "max_restart": 2, "confirm": true});
     let done = test.call("proxmox-ha-set", set).await;
     assert!(done["warnings"].to_string().contains("HA starts"), "{done}");
     tokio::time::sleep(std::time::Duration::from_secs(30)).await;

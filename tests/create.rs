@@ -197,9 +197,9 @@ async fn a_dry_run_shows_what_differs_from_the_template() {
 #[tokio::test(start_paused = true)]
 async fn a_template_without_a_cloud_init_drive_is_given_one() {
     let test = start(options()).await;
-    test.call("proxmox-template-vm", json!({"name": "sandbox-vm", "confirm": true, "wait": true})).await;
+    test.call("proxmox-template-vm", json!({"name": "scratch-01", "confirm": true, "wait": true})).await;
     tokio::time::sleep(std::time::Duration::from_secs(15)).await;
-    let call = json!({"template": "sandbox-vm", "cloudinit_config": {"user": "ops"}, "confirm": true, "wait": true});
+    let call = json!({"template": "scratch-01", "cloudinit_config": {"user": "ops"}, "confirm": true, "wait": true});
     test.call("proxmox-create-vm-cloudinit", call).await;
     let config = config(&test, "proxmox-vm-info", 112).await;
     assert!(config["ide0"].as_str().unwrap().starts_with("local-lvm:vm-112-cloudinit,media=cdrom"), "{config}");

@@ -70,7 +70,7 @@ async fn a_stopped_container_is_deleted_and_a_running_one_by_force() {
 async fn a_vm_is_not_deleted_by_the_tool_for_containers() {
     let test = start(options()).await;
     let said = test.fails("proxmox-delete-lxc", json!({"vmid": 107, "confirm": true})).await;
-    assert!(said.contains("107 (sandbox-vm) is a VM, not a container"), "{said}");
+    assert!(said.contains("107 (scratch-01) is a VM, not a container"), "{said}");
     assert_eq!(test.sent.writes(), Vec::<String>::new());
 }
 

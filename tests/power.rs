@@ -25,7 +25,7 @@ async fn a_start_without_wait_returns_the_upid() {
 #[tokio::test(start_paused = true)]
 async fn a_start_is_waited_for_and_the_guest_runs() {
     let test = start(options()).await;
-    let started = test.call("proxmox-start-vm", json!({"name": "sandbox-vm", "wait": true})).await;
+    let started = test.call("proxmox-start-vm", json!({"name": "scratch-01", "wait": true})).await;
     assert_eq!((&started["state"], &started["exitstatus"]), (&json!("done"), &json!("OK")));
     assert_eq!(test.sent.writes(), ["POST /nodes/pve2/qemu/107/status/start"]);
 }

@@ -78,7 +78,7 @@ async fn what_a_guest_uses_is_not_deleted() {
     }
     // Proxmox would delete this one, of a VM that is stopped, without a word.
     let said = test.fails("proxmox-delete-volume", delete("local-lvm:vm-107-disk-0")).await;
-    assert!(said.contains("scsi0 of VM 107 (sandbox-vm)"), "{said}");
+    assert!(said.contains("scsi0 of VM 107 (scratch-01)"), "{said}");
     assert!(test.sent.writes().is_empty());
 }
 

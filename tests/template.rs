@@ -9,7 +9,7 @@ use support::{options, start};
 #[tokio::test(start_paused = true)]
 async fn a_vm_becomes_a_template_that_linked_clones_are_made_of() {
     let test = start(options()).await;
-    let made = test.call("proxmox-template-vm", json!({"name": "sandbox-vm", "confirm": true, "wait": true})).await;
+    let made = test.call("proxmox-template-vm", json!({"name": "scratch-01", "confirm": true, "wait": true})).await;
     assert_eq!(made["exitstatus"], "OK", "{made}");
     let config = test.call("proxmox-vm-info", json!({"vmid": 107})).await["config"].clone();
     assert!(config["scsi0"].as_str().unwrap().starts_with("local-lvm:base-107-disk-0"), "{config}");

@@ -27,7 +27,7 @@ impl Tool for TemplateVm {
     const TITLE: &str = "Make a VM a template";
     const API: &[&str] = &["POST /nodes/{node}/qemu/{vmid}/template"];
     const EXAMPLE: (&str, &str) =
-        ("Make sandbox-vm a template", r#"{"name": "sandbox-vm", "confirm": true, "wait": true}"#);
+        ("Make scratch-01 a template", r#"{"name": "scratch-01", "confirm": true, "wait": true}"#);
 }
 
 impl Tool for TemplateLxc {

@@ -48,7 +48,7 @@ fn dozen() -> [Plan<'static>; 12] {
         Plan { tags: "monitoring;prod", ..plan(Qemu, "grafana", 0, (2, 4096, 40)) },
         Plan { tags: "ci;dev", pool: development, ..plan(Qemu, "gitlab-runner", 2, (8, 16_384, 80)) },
         Plan { tags: "dev;windows", pool: development, running: false, ..plan(Qemu, "win11-test", 0, (4, 8192, 64)) },
-        Plan { tags: "dev", pool: development, running: false, ..plan(Qemu, "sandbox-vm", 1, (1, 1024, 8)) },
+        Plan { tags: "dev", pool: development, running: false, ..plan(Qemu, "scratch-01", 1, (1, 1024, 8)) },
         Plan { tags: "dns;prod", pool: production, ..plan(Lxc, "pihole", 0, (1, 512, 8)) },
         Plan { tags: "prod;proxy", pool: production, ..plan(Lxc, "nginx-proxy", 1, (2, 1024, 8)) },
         Plan { tags: "cache;prod", storage: "nas", ..plan(Lxc, "redis-01", 2, (2, 2048, 16)) },
