@@ -95,6 +95,8 @@ pub struct Control {
     pub timeout_listed: bool,
     /// Seconds between looks at a long task.
     pub poll_interval: f64,
+    /// `poll_interval` is listed for models, which seldom have a use for it; it is taken in any case.
+    pub polled: bool,
     /// Proxmox answers when it is done: the keys about waiting are taken, and mean nothing.
     pub instant: bool,
 }
@@ -108,6 +110,7 @@ impl Control {
             timeout_key: "timeout",
             timeout_listed: true,
             poll_interval: 2.0,
+            polled: false,
             instant: false,
         }
     }
@@ -124,6 +127,10 @@ impl Control {
     /// For tools whose `timeout` is a parameter of Proxmox's.
     pub const fn wait_timeout(self) -> Self {
         Self { timeout_key: "wait_timeout", ..self }
+    }
+    /// Lists `poll_interval`, as the reference does for some.
+    pub const fn polled(self) -> Self {
+        Self { polled: true, ..self }
     }
     /// Without a default in the schema.
     pub const fn unlisted_timeout(self) -> Self {
@@ -227,10 +234,23 @@ impl Entry {
             (&self.control, schema.get_mut("properties").and_then(Value::as_object_mut))
         {
             for key in call::control_properties(control).keys() {
-                if control.instant && !matches!(key.as_str(), "dry_run" | "confirm") {
+                let hidden = match key.as_str() {
+                    "dry_run" | "confirm" => false,
+                    "poll_interval" => !control.polled,
+                    _ => control.instant,
+                };
+                if hidden {
                     properties.remove(key);
                 } else if let Some(property) = properties.get_mut(key).and_then(Value::as_object_mut) {
                     property.remove("description");
+                }
+            }
+        }
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            for (key, property) in self::schema::<Shared>()["properties"].as_object().into_iter().flatten() {
+                // The same words with every tool: they are in the server's instructions once.
+                if let Some(listed) = properties.get_mut(key).filter(|listed| *listed == property) {
+                    drop(listed.as_object_mut().and_then(|listed| listed.remove("description")));
                 }
             }
         }
@@ -259,6 +279,15 @@ impl Entry {
         }
         schema
     }
+}
+
+/// What many tools take alike.
+#[derive(Deserialize, JsonSchema)]
+struct Shared {
+    #[serde(flatten)]
+    _guest: GuestRef,
+    #[serde(flatten)]
+    _page: crate::tools::Page,
 }
 
 /// Drops what a model can do without.
@@ -341,6 +370,8 @@ fn portable(value: &mut Value) {
             }
             for (key, value) in map {
                 match (key.as_str(), value) {
+                    // Anything at all: some clients know no schema that is a mere `true`.
+                    ("items", items @ Value::Bool(true)) => *items = Value::Object(Map::new()),
                     // The keys in here are names of fields (one may be called `format`), not words of the schema.
                     ("properties", Value::Object(fields)) => fields.values_mut().for_each(portable),
                     (_, value) => portable(value),

@@ -150,11 +150,12 @@ fn the_reference_s_tools_keep_their_arguments_and_defaults() {
         let Some((arguments, confirm)) = wanted.get(tool.name) else { continue };
         held += 1;
         assert_eq!(tool.control.is_some_and(|c| c.confirm), *confirm, "{}: confirm", tool.name);
-        let schema = tool.input_schema(&[]);
+        let (schema, listed) = (tool.input_schema(&[]), tool.listed_schema(&[]));
         let properties = schema["properties"].as_object().unwrap();
         for argument in arguments.split(", ").filter(|a| a.starts_with('`')).map(|a| a.trim_matches('`')) {
             let (name, default) = argument.split_once('=').unwrap_or((argument, ""));
             let property = properties.get(name).unwrap_or_else(|| missing(tool.name, name, properties));
+            assert!(listed["properties"].get(name).is_some(), "{}: {name} is not listed", tool.name);
             let ours = property.get("default").map(|d| d.to_string().trim_matches('"').to_owned()).unwrap_or_default();
             let theirs = match default {
                 "None" | "''" | "" => String::new(),
@@ -170,7 +171,28 @@ fn the_reference_s_tools_keep_their_arguments_and_defaults() {
         }
     }
     println!("{held} of the reference's {} core tools", wanted.len());
-    assert!(held >= 18);
+    assert_eq!(held, wanted.len());
+}
+
+/// What the reference came to have later: the names and the arguments, in the shape that fits here.
+#[test]
+fn the_reference_s_later_tools_are_there() {
+    let Some(text) = shared("reference/bsahane-tools.md") else { return };
+    let later = text.split("## Later additions").nth(1).unwrap().split("\nIts remaining").next().unwrap();
+    let mut count = 0;
+    for row in later.lines().filter(|l| l.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let name = cells[1].trim_matches('`');
+        let tool = tools::all().find(|tool| tool.name == name).unwrap_or_else(|| panic!("{name} is not there"));
+        let schema = tool.input_schema(&[]);
+        let properties = schema["properties"].as_object().unwrap();
+        for argument in cells[2].split(", ").filter(|a| a.starts_with('`')).map(|a| a.trim_matches('`')) {
+            let name = argument.split('=').next().unwrap();
+            properties.get(name).unwrap_or_else(|| missing(tool.name, name, properties));
+        }
+        count += 1;
+    }
+    assert_eq!(count, 19);
 }
 
 fn missing<'a>(tool: &str, name: &str, _: &'a Map<String, Value>) -> &'a Value {

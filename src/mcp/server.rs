@@ -20,7 +20,8 @@ use crate::{
     tool::Entry,
 };
 
-const INSTRUCTIONS: &str = "Runs a Proxmox VE cluster. Guests are chosen by vmid or exact name. Tools that change something take \
+const INSTRUCTIONS: &str = "Runs a Proxmox VE cluster. Guests are chosen by vmid or exact name; node is needed only where guests share a name. Lists \
+return limit rows; give next_cursor as cursor for the rest. Tools that change something take \
 dry_run (shows the exact requests, sends nothing); where confirm is listed, show the plan to the user before calling with confirm: true. \
 Calls that start a task return its UPID at once, or wait with wait: true; follow a UPID with proxmox-wait-task. \
 Sizes are MiB and GiB, times seconds.";

@@ -75,7 +75,7 @@ impl Tool for CloneLxc {
 
 impl Action for CloneVm {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(900).confirmed();
+    const CONTROL: Control = Control::new(900).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let wanted = Wanted {
             want: Want::Vm,

@@ -69,7 +69,7 @@ impl Tool for ConfigureLxc {
 
 impl Action for ConfigureVm {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(600).confirmed();
+    const CONTROL: Control = Control::new(600).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.options.plan(pve, pve.guest(&self.guest, Want::Vm).await?).await
     }
@@ -80,7 +80,7 @@ impl Action for ConfigureVm {
 
 impl Action for ConfigureLxc {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(600).confirmed();
+    const CONTROL: Control = Control::new(600).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.options.plan(pve, pve.guest(&self.guest, Want::Container).await?).await
     }

@@ -53,7 +53,7 @@ impl Tool for DeleteLxc {
 
 impl Action for DeleteVm {
     const EFFECT: Effect = Effect::Destroy;
-    const CONTROL: Control = Control::new(600).confirmed();
+    const CONTROL: Control = Control::new(600).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         delete(pve, &pve.guest(&self.guest, Want::Vm).await?, self.purge, false).await
     }
@@ -61,7 +61,7 @@ impl Action for DeleteVm {
 
 impl Action for DeleteLxc {
     const EFFECT: Effect = Effect::Destroy;
-    const CONTROL: Control = Control::new(600).confirmed();
+    const CONTROL: Control = Control::new(600).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         delete(pve, &pve.guest(&self.guest, Want::Container).await?, self.purge, self.force).await
     }

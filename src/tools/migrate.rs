@@ -60,7 +60,7 @@ impl Tool for MigrateLxc {
 
 impl Action for MigrateVm {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(1800).waiting();
+    const CONTROL: Control = Control::new(1800).waiting().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Vm).await?;
         let target = self.target_node.trim();

@@ -50,6 +50,8 @@ mod upload;
 mod users;
 mod volumes;
 
+pub use list::Page;
+
 /// Family name → its tools, in the order in which documents show them.
 pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("nodes", nodes::TOOLS),

@@ -108,7 +108,7 @@ impl Tool for StartVm {
 
 impl Action for StartVm {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(300);
+    const CONTROL: Control = Control::new(300).polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         START.plan(pve, &self.guest, Want::Vm, |request| request).await
     }
@@ -132,7 +132,7 @@ impl Tool for ShutdownVm {
 
 impl Action for ShutdownVm {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(300).wait_timeout();
+    const CONTROL: Control = Control::new(300).wait_timeout().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         SHUTDOWN.plan(pve, &self.guest, Want::Vm, |request| self.grace.on(request)).await
     }
@@ -160,7 +160,7 @@ impl Tool for StopVm {
 
 impl Action for StopVm {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(300).wait_timeout();
+    const CONTROL: Control = Control::new(300).wait_timeout().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let with = |r: Request| r.maybe("timeout", self.timeout).flag("overrule-shutdown", self.hard);
         STOP.plan(pve, &self.guest, Want::Vm, with).await
@@ -297,7 +297,7 @@ impl Tool for StartLxc {
 
 impl Action for StartLxc {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(300);
+    const CONTROL: Control = Control::new(300).polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         START.plan(pve, &self.guest, Want::Container, |request| request).await
     }
@@ -347,7 +347,7 @@ impl Tool for StopLxc {
 impl Action for StopLxc {
     const EFFECT: Effect = Effect::Write;
     /// Proxmox gives this stop no time of its own, so that `timeout` is the waiting's.
-    const CONTROL: Control = Control::new(300).unlisted_timeout();
+    const CONTROL: Control = Control::new(300).unlisted_timeout().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         STOP.plan(pve, &self.guest, Want::Container, |r| r.flag("overrule-shutdown", self.hard)).await
     }

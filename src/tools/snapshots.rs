@@ -254,7 +254,7 @@ impl Tool for RollbackSnapshot {
 
 impl Action for RollbackSnapshot {
     const EFFECT: Effect = Effect::Destroy;
-    const CONTROL: Control = Control::new(900).confirmed().waiting();
+    const CONTROL: Control = Control::new(900).confirmed().waiting().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Any).await?;
         let (rows, _) = rows(pve, &guest).await?;

@@ -48,7 +48,7 @@ impl Tool for RestoreVm {
 
 impl Action for RestoreVm {
     const EFFECT: Effect = Effect::Destroy;
-    const CONTROL: Control = Control { poll_interval: 5.0, ..Control::new(3600).confirmed().waiting() };
+    const CONTROL: Control = Control { poll_interval: 5.0, ..Control::new(3600).confirmed().waiting() }.polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         if (1..100).contains(&self.vmid) {
             return Err(Error::bad_argument(format!("vmid: expected 0, or a number from 100, got {}", self.vmid)));

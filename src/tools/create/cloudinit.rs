@@ -57,7 +57,7 @@ impl Tool for CreateVmCloudinit {
 
 impl Action for CreateVmCloudinit {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(900).confirmed();
+    const CONTROL: Control = Control::new(900).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let wanted = Wanted {
             node: self.node.as_deref(),

@@ -70,7 +70,7 @@ impl Tool for CreateLxc {
 
 impl Action for CreateLxc {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(900).confirmed().waiting();
+    const CONTROL: Control = Control::new(900).confirmed().waiting().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let address = Address::of("net_ip", self.net_ip.as_deref(), self.gateway.as_deref())?;
         let keys = SshKeys::parse("ssh_public_keys", self.ssh_public_keys.iter().map(String::as_str))?

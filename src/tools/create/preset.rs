@@ -65,7 +65,7 @@ impl Tool for CreatePresetVm {
 
 impl Action for CreatePresetVm {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(900).confirmed();
+    const CONTROL: Control = Control::new(900).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let preset = find(&self.preset)?;
         let name = if self.name.is_empty() { &self.hostname } else { &self.name };

@@ -58,7 +58,7 @@ impl Tool for CreateVm {
 
 impl Action for CreateVm {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(900).confirmed();
+    const CONTROL: Control = Control::new(900).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let place = pve.place(self.node.as_deref()).await?;
         let node = place.node.as_str();

@@ -39,7 +39,7 @@ impl Tool for ResizeVmDisk {
 
 impl Action for ResizeVmDisk {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(900).confirmed().waiting();
+    const CONTROL: Control = Control::new(900).confirmed().waiting().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let plan = grow(pve, &self.guest, Want::Vm, (&self.disk, &self.by)).await?;
         Ok(plan.warn_if(true, || "partition and file system in the VM stay as they are: grow them there".to_owned()))
