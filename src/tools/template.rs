@@ -26,8 +26,7 @@ impl Tool for TemplateVm {
     const NAME: &str = "proxmox-template-vm";
     const TITLE: &str = "Make a VM a template";
     const API: &[&str] = &["POST /nodes/{node}/qemu/{vmid}/template"];
-    const EXAMPLE: (&str, &str) =
-        ("Make sandbox-vm a template", r#"{"name": "sandbox-vm", "confirm": true, "wait": true}"#);
+    const EXAMPLE: (&str, &str) = ("Make VM 107 a template", r#"{"vmid": 107, "confirm": true, "wait": true}"#);
 }
 
 impl Tool for TemplateLxc {
