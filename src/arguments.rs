@@ -3,7 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    pve::secrets::is_secret,
+};
 
 /// Returns the arguments in their proper types: models and older clients send `"100"` for an integer, `"true"` for a
 /// boolean and `null` for what they leave out.
@@ -25,6 +28,8 @@ pub fn check(schema: &Map<String, Value>, args: Map<String, Value>) -> Result<Ma
         }
         match fit(property, &value) {
             Ok(value) => drop(good.insert(key, value)),
+            // What is meant to be a secret is not repeated.
+            Err(expected) if is_secret(&key) => problems.push(format!("{key}: expected {expected}")),
             Err(expected) => problems.push(format!("{key}: expected {expected}, got {}", brief(&value))),
         }
     }
@@ -199,6 +204,7 @@ mod tests {
                 "timeout": {"type": "number", "minimum": 0},
                 "status": {"type": "string", "enum": ["running", "stopped"]},
                 "tags": {"type": "array", "items": {"type": "string"}},
+                "password": {"type": "string"},
             },
             "required": ["vmid"],
         }) else {
@@ -234,6 +240,7 @@ mod tests {
             (json!({"vmid": 100, "status": "up"}), "status: expected one of running, stopped, got 'up'"),
             (json!({"vmid": 100, "full": 2}), "full: expected true or false, got 2"),
             (json!({"vmid": 100, "nmae": "x"}), "unknown argument 'nmae' (did you mean 'name'?)"),
+            (json!({"vmid": 100, "password": ["geheim"]}), "password: expected text"),
             (
                 json!({"vmid": 1, "full": "x"}),
                 "vmid: expected an integer from 100 to 999999999, got 1; full: expected true or false, got 'x'",

@@ -46,12 +46,16 @@ impl App {
             .iter()
             .map(|cluster| Ok(Cluster { name: cluster.name.clone(), client: Client::new(cluster)? }))
             .collect::<Result<_>>()?;
-        Ok(Self::with_clusters(clusters))
+        Ok(Self::with_clusters(clusters).with_policy(Policy { api_write: config.api_write }))
     }
 
     /// With clients made by the caller: how tests put in a simulated cluster.
     pub fn with_clusters(clusters: Vec<Cluster>) -> Self {
         Self { clusters, policy: Policy::default(), schemas: tools::all().map(|_| OnceLock::new()).collect() }
+    }
+
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     pub fn policy(&self) -> &Policy {
@@ -71,7 +75,7 @@ impl App {
     pub fn tools(&self) -> impl Iterator<Item = (&'static Entry, Map<String, Value>)> {
         let names = self.names();
         tools::all()
-            .filter(|entry| self.policy.allows(entry.effect).is_ok())
+            .filter(|entry| self.policy.allows_tool(entry.name, entry.effect, entry.api).is_ok())
             .map(move |entry| (entry, entry.listed_schema(&names)))
     }
 
@@ -150,7 +154,7 @@ pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &
     let Some((index, entry)) = tools::all().enumerate().find(|(_, entry)| entry.name == name) else {
         return Err(unknown_tool(name));
     };
-    app.policy.allows(entry.effect)?;
+    app.policy.allows_tool(entry.name, entry.effect, entry.api)?;
     // Prompts written for the reference may confirm what needs no confirmation here.
     if entry.control.is_some_and(|control| !control.confirm) {
         args.remove("confirm");

@@ -38,6 +38,8 @@ pub struct Config {
     /// The first is the default. Empty only in the sandbox, which brings its own, and where none was asked for.
     pub clusters: Vec<ClusterConfig>,
     pub sandbox: bool,
+    /// Any POST, PUT and DELETE of the API may be sent, not only those of the tools.
+    pub api_write: bool,
     pub log_level: LevelFilter,
     /// The shared timeouts; each cluster has its own copy, possibly changed.
     pub timeouts: Timeouts,
@@ -215,6 +217,7 @@ pub fn resolve(inputs: &Inputs, read: ReadFile<'_>) -> Result<Config> {
 fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Result<Config> {
     let mut program = Lookup::new(inputs, read, Vec::new());
     let sandbox = program.parsed(&table::SANDBOX, "true or false", false, value::boolean)?;
+    let api_write = program.parsed(&table::API_WRITE, "true or false", false, value::boolean)?;
     let log_level =
         program.parsed(&table::LOG_LEVEL, "off, error, warn, info, debug or trace", LevelFilter::WARN, value::level)?;
     let with_clusters = with_clusters && !sandbox;
@@ -252,6 +255,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     Ok(Config {
         clusters: resolved,
         sandbox,
+        api_write,
         log_level,
         timeouts: shared,
         upload_dir,

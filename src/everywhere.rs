@@ -177,6 +177,10 @@ fn from(cluster: &str, value: Value) -> Value {
     match value {
         Value::Array(rows) => rows.into_iter().map(row).collect(),
         Value::String(text) => format!("{cluster}: {text}").into(),
+        // Counts are summed; anything else under a name is told apart by the cluster: nodes of one name are others.
+        Value::Object(map) if !map.values().all(Value::is_number) => {
+            map.into_iter().map(|(key, value)| (format!("{cluster}/{key}"), value)).collect::<Map<_, _>>().into()
+        }
         other => other,
     }
 }

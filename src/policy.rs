@@ -4,7 +4,10 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{error::Result, pve::Request};
+use crate::{
+    error::{Error, Kind, Result},
+    pve::Request,
+};
 
 /// What a tool, or a single request, does to the cluster. One per tool: hints, listing, confirmation and documents
 /// derive from it. Ordered from harmless to destructive.
@@ -21,9 +24,11 @@ pub enum Effect {
     Execute,
 }
 
-/// What the operator allows. Everything, at present; the type is the room for modes and guard rails.
+/// What the operator allows: all tools but those that send any request, which are switched on by a setting.
 #[derive(Debug, Clone, Default)]
-pub struct Policy {}
+pub struct Policy {
+    pub api_write: bool,
+}
 
 /// A request that the policy let through. Only [`Policy::approve`] makes one.
 #[derive(Debug)]
@@ -39,6 +44,18 @@ impl Policy {
     /// Whether a tool of this effect may be used at all.
     pub fn allows(&self, _effect: Effect) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether this tool may be used; `api` as it declares it.
+    ///
+    /// # Errors
+    /// `Denied` with the setting that would allow it.
+    pub fn allows_tool(&self, name: &str, effect: Effect, api: &[&str]) -> Result<()> {
+        if effect > Effect::Read && !self.api_write && api.iter().any(|pattern| pattern.ends_with(" *")) {
+            return Err(Error::new(Kind::Denied, format!("{name} is switched off"))
+                .hint("the operator of this server can allow it with PROXMOX_API_WRITE=true"));
+        }
+        self.allows(effect)
     }
 
     /// Approves one request of a tool: judged by the stricter of the tool's effect and the request's own, so that a

@@ -28,7 +28,6 @@ const EXPLAINED: &[(u64, &str)] = &[
     (442, "the simulated bridge has a comment"),
     (443, "the simulated bridge has a comment"),
     (457, "that server's emulated VMs did not report disk rates in time"),
-    (521, "resources of high availability cannot be made yet"),
     (525, "that server lacked the folder for the states of jobs"),
     (699, "that server's emulated VM had ended when it should have begun again"),
     (700, "that server's emulated VM did not answer the monitor in time"),

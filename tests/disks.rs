@@ -250,7 +250,8 @@ async fn a_stopped_container_s_volume_moves_and_a_running_one_s_does_not() {
 #[tokio::test(start_paused = true)]
 async fn everything_a_guest_has_on_a_storage_moves_one_disk_after_the_other() {
     let test = start(options()).await;
-    test.call("proxmox-disk-add", json!({"vmid": 101, "size_gb": 2, "storage": "nas", "format": "qcow2"})).await;
+    test.call("proxmox-disk-add", json!({"vmid": 101, "size_gb": 2, "storage": "nas", "options": "format=qcow2"}))
+        .await;
     test.sent.forget();
     let arguments = json!({"vmid": 101, "source_storage": "nas", "target_storage": "local-lvm"});
     let mut dry = arguments.clone();
@@ -301,4 +302,14 @@ async fn an_image_from_the_web_is_downloaded_first_unless_it_is_there() {
     let done = test.call("proxmox-disk-import", json!({"vmid": 107, "source": there, "storage": "nas"})).await;
     assert_eq!(done["result"]["disk"], "scsi1", "{done}");
     assert_eq!(test.sent.writes(), ["POST /nodes/pve2/qemu/107/config"]);
+    test.sent.forget();
+    let url = "https://cloud-images.ubuntu.com/noble/current/noble-server-cloudimg-amd64.img";
+    let arguments = json!({"vmid": 107, "source": url, "filename": "noble server.qcow2", "storage": "local-lvm"});
+    let done = test.call("proxmox-disk-import", arguments).await;
+    assert_eq!((&done["state"], &done["result"]["disk"]), (&json!("done"), &json!("scsi2")), "{done}");
+    let writes = ["POST /nodes/pve2/storage/local/download-url", "POST /nodes/pve2/qemu/107/config"];
+    assert_eq!(test.sent.writes(), writes);
+    let there =
+        test.call("proxmox-storage-content", json!({"storage": "local", "node": "pve2", "content": "import"})).await;
+    assert!(there.to_string().contains("local:import/noble_server.qcow2"), "{there}");
 }

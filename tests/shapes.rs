@@ -10,6 +10,9 @@ use proxmox_mcp::sandbox::{Options, Sandbox};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
+/// What a real server answers against its own schema.
+const SEEN_OTHERWISE: [(&str, &str); 1] = [("/nodes/{node}/disks/list", "[].osdid-list is null instead of \"array\"")];
+
 fn resolve(facts: &Value, value: &Value) -> Value {
     match value {
         Value::Object(map) => match map.get("$d").and_then(Value::as_str) {
@@ -131,6 +134,7 @@ async fn answers_have_the_fields_that_the_facts_know() {
             check("", &schema, &answer["data"], &mut found);
             found.sort();
             found.dedup();
+            found.retain(|problem| !SEEN_OTHERWISE.contains(&(template, problem.as_str())));
             if !found.is_empty() {
                 wrong.entry(template.to_owned()).or_default().extend(found);
             }

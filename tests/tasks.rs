@@ -71,3 +71,34 @@ async fn a_task_on_a_node_that_went_offline_is_not_guessed_about() {
     test.sandbox.clear_faults();
     assert_eq!(test.call("proxmox-wait-task", json!({"upid": clone["upid"]})).await["state"], "done");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_s_log_is_paged_and_its_end_is_read() {
+    let test = start(options()).await;
+    let clone = json!({"source_vmid": 9000, "name": "copy", "confirm": true, "wait": true});
+    let upid = test.call("proxmox-clone-vm", clone).await["upid"].clone();
+    let first = test.call("proxmox-task-log", json!({"upid": upid, "limit": 2})).await;
+    let total = first["total"].as_u64().unwrap();
+    assert_eq!((first["lines"].as_array().unwrap().len(), &first["next_start"]), (2, &json!(2)));
+    let rest = test.call("proxmox-task-log", json!({"upid": upid, "start": 2, "limit": 5000})).await;
+    assert_eq!((rest["lines"].as_array().unwrap().len() as u64, rest["next_start"].is_null()), (total - 2, true));
+    let last = test.call("proxmox-task-log", json!({"upid": upid, "tail": 1})).await;
+    assert_eq!((&last["lines"], &last["total"]), (&json!(["TASK OK"]), &json!(total)));
+    let said = test.fails("proxmox-task-log", json!({"upid": "UPID:x"})).await;
+    assert!(said.contains("UPID"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_task_is_stopped_once_that_is_confirmed() {
+    let test = start(options()).await;
+    let clone = test.call("proxmox-clone-vm", json!({"source_vmid": 9000, "name": "x", "confirm": true})).await;
+    test.sent.forget();
+    let asked = test.call("proxmox-stop-task", json!({"upid": clone["upid"]})).await;
+    assert_eq!((&asked["state"], test.sent.writes().len()), (&json!("needs_confirmation"), 0));
+    let done = test.call("proxmox-stop-task", json!({"upid": clone["upid"], "confirm": true})).await;
+    assert_eq!((&done["state"], done["warnings"].is_null()), (&json!("done"), true));
+    let status = test.call("proxmox-task-status", json!({"upid": clone["upid"]})).await;
+    assert_eq!(status["exitstatus"], "unexpected status");
+    let again = test.call("proxmox-stop-task", json!({"upid": clone["upid"], "dry_run": true})).await;
+    assert!(again["warnings"].to_string().contains("it has ended already (unexpected status)"), "{again}");
+}

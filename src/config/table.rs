@@ -309,6 +309,17 @@ pub static SANDBOX: Setting = Setting {
     scope: Scope::Program,
     ..BASE
 };
+pub static API_WRITE: Setting = Setting {
+    name: "PROXMOX_API_WRITE",
+    flag: "api-write",
+    value: "BOOL",
+    default: Some("false"),
+    example: "true",
+    help: "Whether the tool proxmox-api-write is there, which sends any POST, PUT or DELETE of the Proxmox API.",
+    group: Group::Program,
+    scope: Scope::Program,
+    ..BASE
+};
 pub static LOG_LEVEL: Setting = Setting {
     name: "PROXMOX_LOG",
     aliases: &["PROXMOX_LOG_LEVEL", "LOG_LEVEL"],
@@ -355,6 +366,7 @@ pub static SETTINGS: &[&Setting] = &[
     &CLUSTERS,
     &UPLOAD_DIR,
     &SANDBOX,
+    &API_WRITE,
     &LOG_LEVEL,
     &ENV_FILE,
 ];

@@ -81,7 +81,8 @@ fn section(out: &mut String, tool: &Entry) {
     let arguments = if arguments == "{}" { String::new() } else { format!(" `{arguments}`") };
     let _ = writeln!(out, "\n“{question}” → `{}`{arguments}\n\nAnswers {}", tool.name, shape(tool));
     let calls: Vec<String> = tool.api.iter().map(|api| format!("`{api}`")).collect();
-    let _ = writeln!(out, "\nProxmox API: {}", calls.join(", "));
+    let calls = if calls.is_empty() { "nothing is sent".to_owned() } else { calls.join(", ") };
+    let _ = writeln!(out, "\nProxmox API: {calls}");
 }
 
 /// The fields of the answer; those of the rows in braces.

@@ -115,7 +115,7 @@ impl Reader<'_> {
     /// # Errors
     /// As [`super::Waiter::adopt`].
     pub async fn adopt_lost_task(&self, request: &Request, since: Instant) -> Result<Option<Upid>> {
-        let Some(query) = AdoptQuery::of(request, self.client().who(), since) else { return Ok(None) };
+        let Some(query) = AdoptQuery::of(self.api(), request, self.client().who(), since) else { return Ok(None) };
         self.unless_cancelled(self.client().waiter().adopt(self.client(), &query)).await
     }
 }

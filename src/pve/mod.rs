@@ -21,6 +21,7 @@ mod reader;
 mod request;
 mod resources;
 mod scope;
+pub mod secrets;
 mod ssh_keys;
 mod task;
 pub mod task_log;

@@ -119,9 +119,11 @@ impl Request {
         self
     }
 
-    /// What this request does by itself: a DELETE is destructive, whoever built it, and so is what frees volumes.
+    /// What this request does by itself, whoever built it: a DELETE is destructive, and so is what frees volumes; a command
+    /// in a guest is one.
     pub fn effect(&self) -> Effect {
         match self.method {
+            Method::POST if self.path.ends_with("/agent/exec") => Effect::Execute,
             Method::GET => Effect::Read,
             Method::DELETE => Effect::Destroy,
             _ if self.frees_volumes() => Effect::Destroy,

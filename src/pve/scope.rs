@@ -30,7 +30,7 @@ const COMMON: &[&str] = &[
 ];
 
 /// One call of one tool. `api` is the tool's list of `METHOD /path` patterns, where `{x}` stands for one segment and
-/// `{type}` for `qemu` or `lxc`.
+/// `{type}` for `qemu` or `lxc`. `METHOD *` is any path: for the tools that are for the API itself, and no other.
 #[derive(Debug, Clone)]
 pub struct Scope {
     pub tool: &'static str,
@@ -59,6 +59,9 @@ fn matches(pattern: &str, request: &Request) -> bool {
     let Some((method, path)) = pattern.split_once(' ') else { return false };
     if method != request.method.as_str() {
         return false;
+    }
+    if path == "*" {
+        return true;
     }
     let mut wanted = path.split('/');
     let mut given = request.path.split('/');
@@ -103,6 +106,13 @@ mod tests {
             let error = scope.check(&refused).err().map(|e| e.to_string());
             assert_eq!(error, Some(format!("tool proxmox-test may not call {refused}")));
         }
+    }
+
+    #[test]
+    fn any_path_is_of_one_method() {
+        let scope = scope(&["PUT *"]);
+        assert!(scope.check(&Request::put("/cluster/options")).is_ok());
+        assert!(scope.check(&Request::post("/cluster/options")).is_err());
     }
 
     #[test]

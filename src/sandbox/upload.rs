@@ -147,7 +147,8 @@ impl Patterns {
             file: Regex::new(&format!(
                 "(?s-u)^{delimiter}Content-Disposition: (.*?); name=\"(.*?)\"; filename=\"([^\"]+)\"\r?\n"
             ))?,
-            end: Regex::new(&format!("(?-u)(?:\r?\n)?--{quoted}--"))?,
+            // Without the line break before it, so that it is one text to search for.
+            end: Regex::new(&format!("(?-u)--{quoted}--"))?,
             delimiter: Regex::new(&format!("(?-u){delimiter}"))?,
             end_length: boundary.len() + 8,
         })
@@ -214,7 +215,11 @@ impl Form {
 
     /// What is certainly the file's.
     fn file(&mut self) {
-        let end = self.patterns.end.find(&self.buffer).map(|found| found.start());
+        let end = self.patterns.end.find(&self.buffer).map(|found| {
+            let data = &self.buffer[..found.start()];
+            let data = data.strip_suffix(b"\n").map_or(data, |data| data.strip_suffix(b"\r").unwrap_or(data));
+            data.len()
+        });
         let length = end.unwrap_or_else(|| self.buffer.len().saturating_sub(self.patterns.end_length));
         let data = self.buffer.split_to(length);
         self.size += data.len() as u64;

@@ -119,7 +119,11 @@ impl Query for RegisterHost {
             Ok(rows) => {
                 let source = if guest.kind == GuestKind::Qemu { "guest agent" } else { "container's interfaces" };
                 let found = rows.iter().map(|row| interface(row, &config)).collect();
-                self.choose(found, &mut notes).map_or((None, source), |chosen| (Some(chosen), source))
+                let chosen = self.choose(found, &mut notes);
+                if chosen.is_none() {
+                    notes.push(format!("the {source} showed no address that leads outside"));
+                }
+                (chosen, source)
             }
             Err(ref e) => {
                 notes.push(format!("the running guest could not be asked: {e}"));

@@ -76,7 +76,6 @@ pub fn normalized(name: &str) -> String {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct Given {
     checksum: Option<String>,
-    /// By default told by its length.
     checksum_algorithm: Option<String>,
 }
 

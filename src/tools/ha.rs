@@ -180,16 +180,13 @@ async fn resource(pve: &Reader<'_>, sid: &str) -> Result<Option<Resource>> {
     Ok(all.into_iter().find(|resource| resource.sid == sid))
 }
 
-/// Put a guest under high availability, or change how: HA then starts it, restarts it, and moves it off a failed node.
+/// Put a guest under high availability, or change how: HA starts it, restarts it, and moves it off a failed node.
 #[derive(Deserialize, JsonSchema)]
 struct HaSet {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Default for a new one: started.
     state: Option<State>,
-    /// Tries on a node after a failed start.
     max_restart: Option<u32>,
-    /// Moves to another node after that.
     max_relocate: Option<u32>,
     /// Proxmox 8 only.
     group: Option<String>,

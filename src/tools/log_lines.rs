@@ -11,13 +11,12 @@ use crate::{
 /// Which lines.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct Part {
-    /// Lines to skip.
     #[serde(default)]
     start: u64,
     #[serde(default = "hundred")]
     #[schemars(range(min = 1, max = 5000))]
     limit: u64,
-    /// Only so many last lines.
+    /// So many last lines.
     #[schemars(range(min = 1, max = 5000))]
     tail: Option<u64>,
 }

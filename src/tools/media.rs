@@ -8,16 +8,15 @@ use crate::{
 
 pub const TOOLS: &[Entry] = &[Entry::action::<IsoAttach>(), Entry::action::<IsoEject>()];
 
-/// Put an ISO image into a VM's CD drive; a VM without one gets one.
+/// Put an ISO image into a VM's CD drive, which it gets if it has none. With boot, it is booted from first.
 #[derive(Deserialize, JsonSchema)]
 struct IsoAttach {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Volume id, or file name or a part of it.
+    /// Volume id, or a part of the file name.
     iso: String,
     /// ide2 …; default its CD drive.
     drive: Option<String>,
-    /// Boot from it first.
     #[serde(default)]
     boot: bool,
 }

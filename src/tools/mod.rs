@@ -41,12 +41,14 @@ mod replication;
 mod schedule;
 mod snapshots;
 mod storage;
+mod storage_status;
 mod tags;
 mod tasks;
 mod template;
 mod time;
 mod upload;
 mod users;
+mod volumes;
 
 /// Family name → its tools, in the order in which documents show them.
 pub const FAMILIES: &[(&str, &[Entry])] = &[

@@ -141,8 +141,7 @@ async fn affected(pve: &Reader<'_>, plan: Plan, (node, vmids, state): (&str, &[u
 #[derive(Deserialize, JsonSchema)]
 struct StartAll {
     node: Option<String>,
-    #[serde(default)]
-    vmids: Vec<u32>,
+    vmids: Option<Vec<u32>>,
     /// Also guests without onboot.
     #[serde(default)]
     force: bool,
@@ -161,24 +160,23 @@ impl Action for StartAll {
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let node = pve.node(self.node.as_deref()).await?;
         // Who names guests wants them started, whatever their onboot says.
-        let force = self.force || !self.vmids.is_empty();
+        let vmids = self.vmids.as_deref().unwrap_or_default();
+        let force = self.force || !vmids.is_empty();
         let request = Request::post(format!("/nodes/{}/startall", encode(&node)));
         let plan =
             Plan::new(format!("start {} of node {node}", if force { "guests" } else { "the guests with onboot" }))
-                .step(request.flag("force", force).maybe("vms", list(&self.vmids)));
-        affected(pve, plan, (&node, &self.vmids, "stopped")).await
+                .step(request.flag("force", force).maybe("vms", list(vmids)));
+        affected(pve, plan, (&node, vmids, "stopped")).await
     }
 }
 
-/// Shut down a node's guests in reverse boot order: all, or those in vmids. What does not react is powered off.
+/// Shut down a node's guests, or those in vmids, in reverse boot order. What does not react is powered off, unless force_stop is false.
 #[derive(Deserialize, JsonSchema)]
 struct StopAll {
     node: Option<String>,
-    #[serde(default)]
-    vmids: Vec<u32>,
-    /// Power off what has not shut down in time; Proxmox's default is true.
+    vmids: Option<Vec<u32>>,
     force_stop: Option<bool>,
-    /// Seconds each guest has; default Proxmox's (180).
+    /// Seconds each has; default 180.
     #[schemars(range(min = 0, max = 7200))]
     timeout: Option<u32>,
 }
@@ -196,11 +194,12 @@ impl Action for StopAll {
     const CONTROL: Control = Control::new(1800).confirmed().wait_timeout();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let node = pve.node(self.node.as_deref()).await?;
+        let vmids = self.vmids.as_deref().unwrap_or_default();
         let request = Request::post(format!("/nodes/{}/stopall", encode(&node)))
-            .maybe("vms", list(&self.vmids))
+            .maybe("vms", list(vmids))
             .maybe("force-stop", self.force_stop.map(u8::from))
             .maybe("timeout", self.timeout);
         let plan = Plan::new(format!("shut down guests of node {node}")).step(request);
-        affected(pve, plan, (&node, &self.vmids, "running")).await
+        affected(pve, plan, (&node, vmids, "running")).await
     }
 }

@@ -5,7 +5,6 @@ mod roles;
 
 use std::collections::BTreeMap;
 
-use super::list::Page;
 use crate::{
     doctor::rights::{self, Permissions},
     tool::*,
@@ -27,8 +26,6 @@ struct ListAcl {
     path: Option<String>,
     /// Only of this user, group or token.
     who: Option<String>,
-    #[serde(flatten)]
-    page: Page,
 }
 
 impl Tool for ListAcl {
@@ -63,8 +60,6 @@ struct Acl {
     total: usize,
     acl: Vec<AclEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'static str>,
 }
 
@@ -80,13 +75,12 @@ impl Query for ListAcl {
             found.retain(|e| e.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
         }
         found.retain(|entry| self.who.as_deref().is_none_or(|who| entry.who == who));
-        let total = found.len();
-        let (acl, next_cursor) = self.page.of(found, |e| format!("{} {} {} {}", e.path, e.kind, e.who, e.role))?;
-        Ok(Acl { total, acl, next_cursor, note })
+        found.sort_by(|a, b| (&a.path, &a.kind, &a.who, &a.role).cmp(&(&b.path, &b.kind, &b.who, &b.role)));
+        Ok(Acl { total: found.len(), acl: found, note })
     }
 }
 
-/// Show what this server's own user or token may do, by path, in words; or another one with userid.
+/// Show what this server's user or token may do, by path, in words; or another with userid.
 #[derive(Deserialize, JsonSchema)]
 struct MyPermissions {
     /// All privileges on this path instead.

@@ -209,7 +209,7 @@ struct Which {
     poolid: String,
     #[serde(flatten)]
     guest: GuestRef,
-    /// Not needed: VMs and containers alike.
+    /// Ignored.
     #[expect(dead_code, reason = "accepted for prompts written for the reference")]
     #[serde(default = "qemu")]
     type_: String,
@@ -254,7 +254,7 @@ impl Which {
 struct PoolAdd {
     #[serde(flatten)]
     which: Which,
-    /// Take the guest out of the pool it is in.
+    /// Take the guest out of its old pool.
     #[serde(default)]
     allow_move: bool,
 }

@@ -78,10 +78,10 @@ impl Deed {
 /// How long a guest has to shut down.
 #[derive(Deserialize, JsonSchema)]
 struct Grace {
-    /// Seconds the guest has to shut down; default Proxmox's (60).
+    /// Seconds the guest has; default 60.
     #[schemars(range(min = 0))]
     timeout: Option<u32>,
-    /// Power off if it has not shut down by then.
+    /// Then power off.
     #[serde(default)]
     force: bool,
 }
@@ -143,7 +143,7 @@ impl Action for ShutdownVm {
 struct StopVm {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Also end a shutdown that is under way.
+    /// Also end a shutdown under way.
     #[serde(default)]
     hard: bool,
     /// Seconds Proxmox gives the power-off.
@@ -239,7 +239,7 @@ impl Action for SuspendVm {
 struct HibernateVm {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Where the memory is written; default that of its disks.
+    /// For the memory.
     storage: Option<String>,
 }
 
@@ -332,7 +332,7 @@ impl Action for ShutdownLxc {
 struct StopLxc {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Also end a shutdown that is under way.
+    /// Also end a shutdown under way.
     #[serde(default)]
     hard: bool,
 }

@@ -2,10 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use super::list::{Page, gib};
+use super::{
+    list::{Page, gib},
+    storage_status::StorageStatus,
+    volumes::DeleteVolume,
+};
 use crate::{pve::encode, tool::*};
 
-pub const TOOLS: &[Entry] = &[Entry::list::<ListStorage>(), Entry::query::<StorageContent>()];
+pub const TOOLS: &[Entry] = &[
+    Entry::list::<ListStorage>(),
+    Entry::query::<StorageStatus>(),
+    Entry::query::<StorageContent>(),
+    Entry::action::<DeleteVolume>(),
+];
 
 /// List the cluster's storages: type, content kinds, nodes, used and total size. A shared storage is one row.
 #[derive(Deserialize, JsonSchema)]
@@ -20,14 +29,14 @@ impl Tool for ListStorage {
 
 /// A row of `GET /cluster/resources?type=storage`: one for each storage on each node.
 #[derive(Deserialize)]
-struct Row {
-    storage: String,
-    node: String,
-    status: Option<String>,
+pub(super) struct Row {
+    pub storage: String,
+    pub node: String,
+    pub status: Option<String>,
     plugintype: Option<String>,
     content: Option<String>,
     #[serde(default)]
-    shared: bool,
+    pub shared: bool,
     disk: Option<u64>,
     maxdisk: Option<u64>,
 }
@@ -57,7 +66,7 @@ struct Storage {
     total_gib: Option<f64>,
 }
 
-async fn rows(pve: &Reader<'_>) -> Result<Vec<Row>> {
+pub(super) async fn rows(pve: &Reader<'_>) -> Result<Vec<Row>> {
     pve.request(&Request::get("/cluster/resources").param("type", "storage")).await
 }
 
@@ -96,7 +105,7 @@ impl Query for ListStorage {
     }
 }
 
-fn kinds(content: Option<&str>) -> Vec<String> {
+pub(super) fn kinds(content: Option<&str>) -> Vec<String> {
     let mut kinds: Vec<String> =
         content.unwrap_or_default().split(',').filter(|c| !c.is_empty()).map(str::to_owned).collect();
     kinds.sort();
@@ -140,18 +149,18 @@ impl Tool for StorageContent {
 
 /// A row of `GET /nodes/{node}/storage/{storage}/content`.
 #[derive(Deserialize)]
-struct Found {
-    volid: String,
-    content: Option<String>,
+pub(super) struct Found {
+    pub volid: String,
+    pub content: Option<String>,
     format: Option<String>,
-    size: Option<u64>,
+    pub size: Option<u64>,
     used: Option<u64>,
-    vmid: Option<u32>,
+    pub vmid: Option<u32>,
     ctime: Option<u64>,
     notes: Option<String>,
-    parent: Option<String>,
+    pub parent: Option<String>,
     #[serde(default)]
-    protected: bool,
+    pub protected: bool,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -193,7 +202,7 @@ struct Volume {
 impl Query for StorageContent {
     type Output = Volumes;
     async fn query(&self, pve: &Reader<'_>) -> Result<Volumes> {
-        let (node, storage) = self.place(pve).await?;
+        let (node, storage) = place(pve, self.node.as_deref(), self.storage.as_deref()).await?;
         let path = format!("/nodes/{}/storage/{}/content", encode(&node), encode(&storage));
         let content = self.content.and_then(|c| serde_json::to_value(c).ok());
         let request =
@@ -224,30 +233,27 @@ impl Query for StorageContent {
     }
 }
 
-impl StorageContent {
-    /// The node and the storage to ask: as given, as configured, or found.
-    async fn place(&self, pve: &Reader<'_>) -> Result<(String, String)> {
-        let storage = self.storage.as_deref().or(pve.default_storage());
-        let node = self.node.as_deref().or(pve.default_node());
-        if let (Some(storage), Some(node)) = (storage, node) {
-            return Ok((node.to_owned(), storage.to_owned()));
-        }
-        let rows = rows(pve).await?;
-        let mut names: Vec<&str> = rows.iter().map(|r| r.storage.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let Some(storage) = storage else {
-            return Err(Error::bad_argument("storage: missing; expected the name of a storage")
-                .hint(format!("one of {}; or set PROXMOX_DEFAULT_STORAGE", names.join(", "))));
-        };
-        let here: Vec<&Row> =
-            rows.iter().filter(|r| r.storage == storage && node.is_none_or(|n| r.node == n)).collect();
-        let row = here.iter().find(|r| r.status.as_deref() == Some("available")).or(here.first()).ok_or_else(|| {
-            Error::not_found(format!("storage: no storage '{storage}' is visible")).hint(match names.as_slice() {
-                [] => "lists show only what the token has Datastore.Audit on".to_owned(),
-                names => format!("known: {}", names.join(", ")),
-            })
-        })?;
-        Ok((row.node.clone(), storage.to_owned()))
+/// The node and the storage to ask: as given, as configured, or found.
+pub(super) async fn place(pve: &Reader<'_>, node: Option<&str>, storage: Option<&str>) -> Result<(String, String)> {
+    let storage = storage.or(pve.default_storage());
+    let node = node.or(pve.default_node());
+    if let (Some(storage), Some(node)) = (storage, node) {
+        return Ok((node.to_owned(), storage.to_owned()));
     }
+    let rows = rows(pve).await?;
+    let mut names: Vec<&str> = rows.iter().map(|r| r.storage.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let Some(storage) = storage else {
+        return Err(Error::bad_argument("storage: missing; expected the name of a storage")
+            .hint(format!("one of {}; or set PROXMOX_DEFAULT_STORAGE", names.join(", "))));
+    };
+    let here: Vec<&Row> = rows.iter().filter(|r| r.storage == storage && node.is_none_or(|n| r.node == n)).collect();
+    let row = here.iter().find(|r| r.status.as_deref() == Some("available")).or(here.first()).ok_or_else(|| {
+        Error::not_found(format!("storage: no storage '{storage}' is visible")).hint(match names.as_slice() {
+            [] => "lists show only what the token has Datastore.Audit on".to_owned(),
+            names => format!("known: {}", names.join(", ")),
+        })
+    })?;
+    Ok((row.node.clone(), storage.to_owned()))
 }

@@ -111,19 +111,17 @@ fn mib(bytes: u64) -> f64 {
     round(bytes as f64 / f64::from(1 << 20))
 }
 
-/// Let a node download an ISO image, container template or disk image (content import) from a URL to a storage.
+/// Let a node download an ISO image, container template or disk image (import) from a URL to a storage.
 #[derive(Deserialize, JsonSchema)]
 struct DownloadUrl {
     url: String,
     node: Option<String>,
     storage: Option<String>,
-    /// Name on the storage; default as in the URL.
     filename: Option<String>,
-    /// Default by the name's ending.
     content: Option<Content>,
     #[serde(flatten)]
     checksum: files::Given,
-    /// Unpack an ISO: gz, lzo, zst or bz2.
+    /// Of an ISO: gz, zst …
     compression: Option<String>,
     #[serde(default = "yes")]
     verify_certificates: bool,

@@ -149,10 +149,9 @@ fn path(userid: &str) -> Result<String> {
 #[derive(Deserialize, JsonSchema)]
 struct Settings {
     enable: Option<bool>,
-    /// Seconds since 1970; 0 never.
+    /// Unix time; 0 never.
     expire: Option<u64>,
     comment: Option<String>,
-    email: Option<String>,
     groups: Option<Vec<String>>,
 }
 
@@ -162,17 +161,16 @@ impl Settings {
             .maybe("enable", self.enable.map(u8::from))
             .maybe("expire", self.expire)
             .maybe("comment", self.comment.as_deref())
-            .maybe("email", self.email.as_deref())
             .maybe("groups", self.groups.is_some().then(|| names(self.groups.as_ref()).join(",")))
     }
 }
 
-/// Create a user. It may do nothing until it gets roles (proxmox-assign-permission) or groups.
+/// Create a user. It may do nothing until it gets roles or groups.
 #[derive(Deserialize, JsonSchema)]
 struct CreateUser {
     /// user@realm
     userid: String,
-    /// Realm pve only; 8 to 64 characters.
+    /// For realm pve; 8 to 64 characters.
     password: Option<String>,
     #[serde(flatten)]
     settings: Settings,
@@ -205,7 +203,7 @@ impl Action for CreateUser {
     }
 }
 
-/// Change a user: enable or disable it, expiry, groups (replaces them), comment, email.
+/// Change a user: enable or disable it, expiry, groups (replaces them), comment.
 #[derive(Deserialize, JsonSchema)]
 struct UpdateUser {
     userid: String,
@@ -228,7 +226,7 @@ impl Action for UpdateUser {
         let path = path(&self.userid)?;
         let request = self.settings.on(Request::put(&path));
         if request.params.is_empty() {
-            return Err(Error::bad_argument("nothing to change").hint("give enable, expire, comment, email or groups"));
+            return Err(Error::bad_argument("nothing to change").hint("give enable, expire, comment or groups"));
         }
         let now: Map<String, Value> = pve.get(path).await?;
         let mut plan = Plan::new(format!("change user {}", self.userid)).about("userid", self.userid.as_str());

@@ -5,7 +5,10 @@
 
 pub mod facts;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock},
+};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -14,8 +17,9 @@ use proxmox_mcp::{
     call::{App, Cluster},
     config::{Auth, ClusterConfig},
     mcp::Connection,
+    policy::Policy,
     progress::{Progress, Update},
-    pve::{Client, SendError, Transport},
+    pve::{Client, SendError, Transport, Upload, encode},
     sandbox::{Options, Sandbox},
 };
 use serde_json::{Map, Value};
@@ -44,6 +48,16 @@ impl Transport for Wire {
         let path = request.uri().path().trim_start_matches("/api2/json").to_owned();
         self.requests.lock().unwrap().push((request.method().clone(), path));
         self.sandbox.send(request)
+    }
+
+    fn upload(&self, request: Request<Upload>) -> BoxFuture<'_, Result<Response<Bytes>, SendError>> {
+        let fields: Vec<String> =
+            request.body().fields().iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+        let (parts, upload) = request.into_parts();
+        facts::check(&Request::from_parts(parts.clone(), fields.join("&").into()));
+        let path = parts.uri.path().trim_start_matches("/api2/json").to_owned();
+        self.requests.lock().unwrap().push((parts.method.clone(), path));
+        self.sandbox.upload(Request::from_parts(parts, upload))
     }
 }
 
@@ -75,14 +89,33 @@ pub fn config(sandbox: &Sandbox, auth: Auth) -> ClusterConfig {
 
 pub async fn start(options: Options) -> Test {
     let sandbox = Sandbox::new(options);
-    let config = proxmox_mcp::embedded::cluster_config(&sandbox);
+    let mut config = proxmox_mcp::embedded::cluster_config(&sandbox);
+    config.upload_dir = Some(upload_dir());
     with(sandbox, config).await
+}
+
+/// The directory for uploads: an image and a template, both small.
+pub fn upload_dir() -> PathBuf {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let make = || {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("uploads");
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, bytes) in [("debian.iso", 700_000), ("debian.tar.zst", 5_000)] {
+            let content: Vec<u8> = (0..bytes).map(|n: u32| ((n * 31) >> 3) as u8).collect();
+            // Renamed, because other tests may be at it too.
+            let draft = folder.join(format!("{name}.{}", std::process::id()));
+            std::fs::write(&draft, content).unwrap();
+            std::fs::rename(draft, folder.join(name)).unwrap();
+        }
+        folder
+    };
+    MADE.get_or_init(make).clone()
 }
 
 pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
     let sent = Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() });
     let client = Client::with_transport(&config, sent.clone());
-    let app = App::with_clusters(vec![Cluster { name: config.name, client }]);
+    let app = App::with_clusters(vec![Cluster { name: config.name, client }]).with_policy(Policy { api_write: true });
     let progress = Arc::new(Mutex::new(Vec::new()));
     let seen = progress.clone();
     let listener = Progress::to(move |update| seen.lock().unwrap().push(update));

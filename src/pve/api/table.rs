@@ -43,6 +43,8 @@ struct Entry<T> {
 /// One segment of the tree of paths.
 #[derive(Debug, Default)]
 struct Node {
+    /// As it is written: `nodes`, `{node}`.
+    segment: &'static str,
     literal: BTreeMap<&'static str, usize>,
     param: Option<usize>,
     rest: Option<usize>,
@@ -97,7 +99,7 @@ impl Api {
                 *node.literal.entry(segment).or_insert(next)
             };
             if at == next {
-                self.nodes.push(Node::default());
+                self.nodes.push(Node { segment, ..Node::default() });
             }
         }
         self.nodes[at].methods.push((method, self.endpoints.len()));
@@ -107,20 +109,45 @@ impl Api {
     /// The method that answers for a path, which is relative to `/api2/json`, begins with `/` and is decoded already
     /// (Proxmox decodes before it splits), and the parameters in that path.
     pub fn lookup(&self, method: &Method, path: &str) -> Option<(Arc<Endpoint>, BTreeMap<&'static str, String>)> {
-        let mut at = 0;
-        for segment in path.split('/').filter(|s| !s.is_empty()) {
-            let node = &self.nodes[at];
-            if let Some(next) = node.literal.get(segment).copied().or(node.param) {
-                at = next;
-            } else {
-                at = node.rest?;
-                break;
-            }
+        let (at, rest) = self.descend(path);
+        if !rest.is_empty() {
+            return None;
         }
         let (_, index) = self.nodes[at].methods.iter().find(|(m, _)| *m == method.as_str())?;
         let endpoint = self.read_endpoint(*index)?;
         let params = endpoint.path_params(path);
         Some((endpoint, params))
+    }
+
+    /// Every method that answers for a path, which is as in [`Api::lookup`].
+    pub fn methods(&self, path: &str) -> Vec<Arc<Endpoint>> {
+        let (at, rest) = self.descend(path);
+        let found = rest.is_empty().then(|| self.nodes[at].methods.iter());
+        found.into_iter().flatten().filter_map(|(_, index)| self.read_endpoint(*index)).collect()
+    }
+
+    /// What may follow the known part of a path: how many of its segments are known, and the next ones.
+    pub fn below(&self, path: &str) -> (usize, Vec<&'static str>) {
+        let (at, rest) = self.descend(path);
+        let known = path.split('/').filter(|s| !s.is_empty()).count() - rest.len();
+        let node = &self.nodes[at];
+        let variable = node.param.into_iter().chain(node.rest).map(|next| self.nodes[next].segment);
+        (known, variable.chain(node.literal.keys().copied()).collect())
+    }
+
+    /// As far as a path is known, and the segments that are not.
+    fn descend<'a>(&self, path: &'a str) -> (usize, Vec<&'a str>) {
+        let mut at = 0;
+        let mut left = path.split('/').filter(|s| !s.is_empty());
+        while let Some(segment) = left.next() {
+            let node = &self.nodes[at];
+            match (node.literal.get(segment).copied().or(node.param), node.rest) {
+                (Some(next), _) => at = next,
+                (None, Some(rest)) => return (rest, Vec::new()),
+                (None, None) => return (at, std::iter::once(segment).chain(left).collect()),
+            }
+        }
+        (at, Vec::new())
     }
 
     /// The method of exactly this template, such as `/nodes/{node}/qemu`.

@@ -122,6 +122,21 @@ const TABLE: &[(&[&str], Kind, &str)] = {
         (&["not empty"], Refused, "empty it first"),
         (&["have been migrated to rules"], Refused, "since Proxmox VE 9 there are HA rules in place of HA groups"),
         (&["not installed"], Refused, "the software for this is not installed on the node"),
+        // Files that come to a storage.
+        (
+            &["invalid server response"],
+            Refused,
+            "the node itself fetches it: is the address right, and may the node reach it (proxy, firewall)?",
+        ),
+        (&["download failed"], Refused, "the node itself fetches it: is the address right, and may the node reach it?"),
+        (&["refusing to override existing file"], Conflict, "delete the one that is there, or choose another filename"),
+        (
+            &["checksum mismatch: got"],
+            Refused,
+            "it is another file than the checksum is for, or was damaged on the way",
+        ),
+        (&["still in use by linked clones"], Refused, "delete the linked clones first"),
+        (&["wrong file extension"], BadArgument, ""),
         // Arguments.
         (&["no options specified"], BadArgument, "name at least one thing to change"),
         (&["does not look like a valid"], BadArgument, ""),

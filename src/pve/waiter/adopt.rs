@@ -33,9 +33,9 @@ pub struct AdoptQuery {
 impl AdoptQuery {
     /// For a write, by the API's facts about the tasks it may start. `None` where it starts none, or none on a node that
     /// its path names.
-    pub fn of(request: &Request, user: String, since: Instant) -> Option<Self> {
+    pub fn of(api: &Api, request: &Request, user: String, since: Instant) -> Option<Self> {
         let path = percent_encoding::percent_decode_str(&request.path).decode_utf8_lossy();
-        let (endpoint, given) = Api::embedded().lookup(&request.method, &path)?;
+        let (endpoint, given) = api.lookup(&request.method, &path)?;
         let types: Vec<String> = endpoint.tasks.iter().map(|(kind, _)| (*kind).to_owned()).collect();
         if types.is_empty() {
             return None;
@@ -134,7 +134,7 @@ mod tests {
         });
         // The write was sent now, and its answer lost 30 s later.
         let request = Request::post("/nodes/pve1/qemu/120/status/start");
-        let query = AdoptQuery::of(&request, "root@pam!full".into(), Instant::now());
+        let query = AdoptQuery::of(&Api::embedded(), &request, "root@pam!full".into(), Instant::now());
         let query = query.ok_or_else(|| Error::internal("it starts no task"))?;
         sleep(Duration::from_secs(30)).await;
         Ok(client.waiter().adopt(&client, &query).await?.map(|upid| upid.to_string()))
@@ -167,11 +167,11 @@ mod tests {
     fn what_a_write_may_start_is_known_from_the_api() {
         let now = || "root@pam".to_owned();
         let create = Request::post("/nodes/pve1/qemu").param("vmid", 300);
-        let query = AdoptQuery::of(&create, now(), since());
+        let query = AdoptQuery::of(&Api::embedded(), &create, now(), since());
         assert_eq!(query.as_ref().and_then(|q| q.vmid), Some(300));
         assert!(query.is_some_and(|q| q.types.iter().any(|t| t == "qmcreate")));
         let put = Request::put("/nodes/pve1/qemu/100/config");
-        assert!(AdoptQuery::of(&put, now(), since()).is_none());
+        assert!(AdoptQuery::of(&Api::embedded(), &put, now(), since()).is_none());
     }
 
     fn since() -> Instant {

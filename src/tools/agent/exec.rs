@@ -17,7 +17,7 @@ pub struct GuestExec {
     #[serde(default)]
     command: String,
     args: Option<Vec<String>>,
-    /// Standard input, at most 64 KiB.
+    /// At most 64 KiB.
     input_data: Option<String>,
     /// For a line; auto asks the guest.
     #[serde(default)]
@@ -196,7 +196,7 @@ async fn configured_windows(pve: &Reader<'_>, guest: &Guest) -> Result<bool> {
     Ok(config.get("ostype").is_some_and(|kind| kind.starts_with('w')))
 }
 
-/// Read what a command begun by proxmox-guest-exec wrote and how it ended. Its output is handed out once.
+/// Read the result of a command begun by proxmox-guest-exec; it is handed out once.
 #[derive(Deserialize, JsonSchema)]
 pub struct GuestExecStatus {
     #[serde(flatten)]

@@ -15,7 +15,7 @@ pub struct FileRead {
     guest: GuestRef,
     #[schemars(length(min = 1))]
     path: String,
-    /// Byte to begin at; needs Proxmox VE 9.
+    /// Needs Proxmox VE 9.
     offset: Option<u64>,
     /// Most bytes; default 65536.
     #[schemars(range(min = 1, max = 16_777_216))]
@@ -85,17 +85,15 @@ impl Query for FileRead {
     }
 }
 
-/// Write a whole file in a VM through its guest agent, replacing what it held.
+/// Write a file in a VM through its guest agent, replacing it.
 #[derive(Deserialize, JsonSchema)]
 pub struct FileWrite {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Its directory must exist.
     #[schemars(length(min = 1))]
     path: String,
-    /// At most 60 KiB; 45 KiB where not ASCII.
+    /// At most 60 KiB (45 if not ASCII).
     content: String,
-    /// The content is base64.
     #[serde(default)]
     base64: bool,
 }

@@ -10,12 +10,11 @@ use crate::{
     tools::list::{gib, percent},
 };
 
-/// Ask a VM's guest agent about the system in it: OS, host name, addresses, file systems, clock, logged-in users.
+/// Ask a VM's guest agent for OS, host name, addresses, file systems, clock and logged-in users.
 #[derive(Deserialize, JsonSchema)]
 pub struct AgentInfo {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Only these; default all.
     include: Option<Vec<Part>>,
 }
 

@@ -79,7 +79,6 @@ struct SetPassword {
     username: String,
     #[schemars(length(min = 5, max = 1024))]
     password: String,
-    /// It is a crypt(3) hash.
     #[serde(default)]
     crypted: bool,
 }
@@ -110,7 +109,7 @@ impl Action for SetPassword {
     }
 }
 
-/// Tell a VM to discard unused blocks of its file systems (fstrim), so that thin storage gets the space back.
+/// Have a VM discard unused blocks (fstrim), so that thin storage gets the space back.
 #[derive(Deserialize, JsonSchema)]
 struct Fstrim {
     #[serde(flatten)]

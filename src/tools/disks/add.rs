@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Bus, Format, What, content_of, drive_set, is_hot, named, order_with, with_options};
+use super::{Bus, What, content_of, drive_set, is_hot, named, order_with, with_options};
 use crate::{
     pve::{Edit, GuestConfig, GuestKind, PropertyString},
     tool::*,
@@ -20,13 +20,11 @@ pub struct DiskAdd {
     volume: Option<String>,
     #[serde(default)]
     bus: Bus,
-    format: Option<Format>,
-    /// "ssd=1,discard=on,iothread=1".
+    /// "ssd=1,discard=on,format=qcow2".
     options: Option<String>,
-    /// Boot from it first.
     #[serde(default)]
     boot: bool,
-    /// Where a container mounts it.
+    /// Mount point (containers).
     path: Option<String>,
 }
 
@@ -64,9 +62,6 @@ impl Action for DiskAdd {
         };
         let mut drive = PropertyString::default();
         drive.set("", volume.clone());
-        if let Some(format) = self.format {
-            drive.set("format", format.name());
-        }
         if let Some(path) = &self.path {
             drive.set("mp", path.as_str());
         }
@@ -97,8 +92,8 @@ impl DiskAdd {
             }
             (GuestKind::Qemu, None) => self.bus.free(guest, config),
             (GuestKind::Lxc, Some(path)) if path.starts_with('/') && !path.contains(',') => {
-                if self.format.is_some() || self.boot {
-                    return Err(Error::bad_argument("format, boot: expected for VMs only"));
+                if self.boot {
+                    return Err(Error::bad_argument("boot: expected for VMs only"));
                 }
                 let free = config.free("mp", 256).map(|n| format!("mp{n}"));
                 free.ok_or_else(|| Error::bad_argument(format!("{guest} has no free mount point")))

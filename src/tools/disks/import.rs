@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Bus, Format, add, drive_set, order_with, storage_path, with_options};
+use super::{Bus, add, drive_set, order_with, storage_path, with_options};
 use crate::{
     pve::{Edit, PropertyString},
     tool::*,
@@ -15,21 +15,16 @@ pub struct DiskImport {
     guest: GuestRef,
     /// Volume id or URL.
     source: String,
-    /// Where the disk shall be.
     storage: Option<String>,
     #[serde(default)]
     bus: Bus,
-    format: Option<Format>,
-    /// "ssd=1,discard=on".
+    /// "ssd=1,discard=on,format=qcow2".
     options: Option<String>,
-    /// Boot from it first.
     #[serde(default)]
     boot: bool,
-    /// Where the download is kept.
     import_storage: Option<String>,
-    /// Of the download: x.qcow2, .raw, .vmdk.
-    filename: Option<String>,
     /// Of the download.
+    filename: Option<String>,
     checksum: Option<String>,
 }
 
@@ -63,9 +58,6 @@ impl Action for DiskImport {
         // The size is the image's: what stands here must be 0.
         drive.set("", format!("{storage}:0"));
         drive.set("import-from", volume.as_str());
-        if let Some(format) = self.format {
-            drive.set("format", format.name());
-        }
         with_options(&mut drive, self.options.as_deref())?;
         let mut edit = Edit::default().set(&key, &drive).as_task();
         if self.boot {
@@ -110,6 +102,9 @@ impl DiskImport {
         let storage = pve.storage(self.import_storage.as_deref(), node, "import").await?;
         let path = self.source.split(['?', '#']).next().unwrap_or_default();
         let name = self.filename.as_deref().or(path.rsplit('/').next()).unwrap_or_default();
+        // As Proxmox names the file.
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
+        let name: String = name.chars().map(plain).collect();
         if ![".qcow2", ".raw", ".vmdk"].iter().any(|suffix| name.ends_with(suffix)) {
             return Err(Error::bad_argument(format!("filename: '{name}' does not tell the image's format"))
                 .hint("give filename ending in .qcow2, .raw or .vmdk; cloud images named .img mostly are qcow2"));
@@ -122,7 +117,7 @@ impl DiskImport {
         }
         let request = Request::post(storage_path(node, &storage, "download-url"))
             .param("content", "import")
-            .param("filename", name)
+            .param("filename", &name)
             .param("url", &self.source);
         Ok((Some(checked(request, self.checksum.as_deref())?), volume))
     }

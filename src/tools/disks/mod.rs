@@ -223,7 +223,7 @@ fn with_options(drive: &mut PropertyString, options: Option<&str>) -> Result<()>
                 return Err(Error::bad_argument(format!("options: expected key=value, got '{value}'"))
                     .hint("for instance ssd=1,discard=on,iothread=1"));
             }
-            "file" | "volume" | "size" | "format" | "import-from" | "media" | "mp" => {
+            "file" | "volume" | "size" | "import-from" | "media" | "mp" => {
                 return Err(Error::bad_argument(format!("options: {key} cannot stand here")));
             }
             _ => drive.set(key, value),

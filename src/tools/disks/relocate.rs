@@ -13,10 +13,9 @@ pub struct MoveDisk {
     guest: GuestRef,
     /// scsi0, unused0 …
     disk: String,
-    /// Target storage.
     storage: Option<String>,
     format: Option<Format>,
-    /// Delete the source; else it is kept as unusedN.
+    /// Else the source is kept as unusedN.
     #[serde(default)]
     delete: bool,
     #[schemars(range(min = 100, max = 999_999_999))]
@@ -55,9 +54,8 @@ pub struct MoveLxcVolume {
     guest: GuestRef,
     #[serde(default = "rootfs")]
     volume: String,
-    /// Target storage.
     storage: Option<String>,
-    /// Delete the source; else it is kept as unusedN.
+    /// Else the source is kept as unusedN.
     #[serde(default)]
     delete: bool,
     #[schemars(range(min = 100, max = 999_999_999))]
@@ -222,10 +220,9 @@ pub struct MigrateStorage {
     vmid: u32,
     source_storage: String,
     target_storage: String,
-    /// Also while the VM runs.
     #[serde(default = "yes")]
     online: bool,
-    /// Keep the sources as unusedN.
+    /// As unusedN.
     #[serde(default)]
     preserve_source: bool,
     node: Option<String>,

@@ -15,16 +15,15 @@ use crate::{
 /// What a caller wants changed.
 #[derive(Deserialize, JsonSchema)]
 pub struct Wanted {
-    /// Switch it on or off.
     enable: Option<bool>,
-    /// Put above the rules there, in this order: objects of Proxmox's fields, or lines as "IN ACCEPT -p tcp -dport 22".
+    /// New ones, put on top in this order: Proxmox's fields, or as "IN ACCEPT -p tcp -dport 22".
     #[schemars(schema_with = "rules")]
     #[serde(default)]
     rules: Option<Vec<Value>>,
-    /// Delete the rules there.
+    /// Delete the old rules.
     #[serde(default)]
     replace: bool,
-    /// Others, as policy_in.
+    /// As policy_in.
     options: Option<Map<String, Value>>,
 }
 
@@ -34,9 +33,9 @@ pub fn rules(_: &mut SchemaGenerator) -> Schema {
 
 impl Wanted {
     pub async fn plan(&self, pve: &Reader<'_>, level: &Level) -> Result<Plan> {
-        let api = Api::embedded();
-        let new = parse(&api, &level.template("rules"), self.rules.as_deref().unwrap_or_default())?;
-        let options = self.options(&api, level)?;
+        let api = pve.api();
+        let new = parse(api, &level.template("rules"), self.rules.as_deref().unwrap_or_default())?;
+        let options = self.options(api, level)?;
         if new.is_empty() && options.is_empty() && !self.replace {
             return Err(Error::bad_argument("nothing to change: give enable, rules, replace or options"));
         }
@@ -65,7 +64,7 @@ impl Wanted {
             None => level.is_on(&state.options),
         };
         Ok(if on {
-            consequences(pve, level, plan, &after, set("policy_in"), self.enable == Some(true)).await
+            consequences(pve, level, plan, &after, set("policy_in"), self.enable == Some(true) || self.replace).await
         } else {
             plan
         })
@@ -214,19 +213,20 @@ async fn consequences(
     plan: Plan,
     rules: &[&Rule],
     policy_in: Option<String>,
-    turned_on: bool,
+    anew: bool,
 ) -> Plan {
     let drops = policy_in.is_none_or(|policy| policy != "ACCEPT");
     match level {
-        Level::Guest(guest) if turned_on => {
+        Level::Guest(guest) if anew => {
             let lets_in = rules.iter().any(|rule| rule.is_enabled() && rule.get("action") != Some("DROP"));
             let plan = plan.warn_if(drops && !lets_in, || {
                 "policy_in is DROP: with no rule that accepts, nothing reaches the guest".to_owned()
             });
             super::guest::notes(pve, guest).await.into_iter().fold(plan, |plan, note| plan.warn_if(true, || note))
         }
-        Level::Guest(_) => plan,
-        Level::Cluster | Level::Node(_) => {
+        // Who could get in until now still can.
+        _ if !anew => plan,
+        _ => {
             let missing: Vec<&str> = [(22, "SSH"), (8006, "the web interface and API (8006)")]
                 .into_iter()
                 .filter(|(port, name)| !rules.iter().any(|rule| rule.lets_in(*port, name)))

@@ -62,7 +62,7 @@ pub async fn notes(pve: &Reader<'_>, guest: &Guest) -> Vec<String> {
     notes
 }
 
-/// Change a VM's or container's firewall: switch it on or off, add rules on top, or replace all.
+/// Change a guest's firewall: switch it on or off, add or replace rules.
 #[derive(Deserialize, JsonSchema)]
 pub struct Set {
     #[serde(flatten)]

@@ -6,12 +6,11 @@ use crate::{
     tools::log_lines::{Lines, Part},
 };
 
-/// Read the firewall log of a guest (vmid) or a node: what rules and policies with a log level let through or dropped.
+/// Read a guest's (vmid) or node's firewall log: packets that rules and policies with a log level dropped or let through.
 #[derive(Deserialize, JsonSchema)]
 pub struct Log {
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: Option<u32>,
-    /// Default: PROXMOX_DEFAULT_NODE, or the only node.
     node: Option<String>,
     /// Unix time.
     since: Option<u64>,

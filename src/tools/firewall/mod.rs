@@ -83,7 +83,7 @@ impl Level {
         match options.get("enable") {
             None => matches!(self, Self::Node(_)),
             Some(Value::String(text)) => text != "0",
-            Some(value) => *value != Value::Bool(false) && *value != Value::from(0),
+            Some(value) => value.as_bool().unwrap_or(value.as_i64() != Some(0)),
         }
     }
 }

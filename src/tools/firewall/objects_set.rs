@@ -8,10 +8,7 @@ use super::{
     objects::{Alias, Member, Named, group_path, set_path},
     rules,
 };
-use crate::{
-    pve::{api::Api, encode},
-    tool::*,
-};
+use crate::{pve::encode, tool::*};
 
 #[derive(Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -39,7 +36,7 @@ impl Kind {
     }
 }
 
-/// Create a security group, IP set or alias, or change it to hold these members; with vmid a guest's own.
+/// Create or change a security group, IP set or alias of the cluster, or of a guest (vmid).
 #[derive(Deserialize, JsonSchema)]
 pub struct ObjectSet {
     kind: Kind,
@@ -47,7 +44,7 @@ pub struct ObjectSet {
     name: String,
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: Option<u32>,
-    /// All of them: a group's rules, an IP set's CIDRs (! excludes), an alias's one CIDR. Default: as they are.
+    /// All of them: rules, an IP set's CIDRs (! excludes), an alias's one CIDR.
     #[schemars(schema_with = "change::rules")]
     #[serde(default)]
     members: Option<Vec<Value>>,
@@ -122,11 +119,8 @@ impl ObjectSet {
     }
 
     async fn group(&self, pve: &Reader<'_>, plan: Plan) -> Result<Plan> {
-        let new = change::parse(
-            &Api::embedded(),
-            "/cluster/firewall/groups/{group}",
-            self.members.as_deref().unwrap_or_default(),
-        )?;
+        let new =
+            change::parse(pve.api(), "/cluster/firewall/groups/{group}", self.members.as_deref().unwrap_or_default())?;
         let groups: Vec<Named> = pve.get("/cluster/firewall/groups").await?;
         let there = groups.iter().find(|group| group.name == self.name);
         let plan = self.named(plan, there, "/cluster/firewall/groups".to_owned(), "group");

@@ -33,7 +33,7 @@ impl Query for Get {
     }
 }
 
-/// Change a node's firewall, or without node the cluster's, which switches all the others on or off.
+/// Change a node's firewall, or without node the cluster's, which has to be on for any to filter.
 #[derive(Deserialize, JsonSchema)]
 pub struct Set {
     node: Option<String>,
@@ -79,7 +79,7 @@ pub struct RuleDelete {
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: Option<u32>,
     node: Option<String>,
-    /// As listed now: positions shift with every change.
+    /// Shifts with every change.
     #[schemars(range(min = 0))]
     pos: u32,
 }

@@ -21,7 +21,6 @@ pub struct AssignPermission {
     groups: Option<Vec<String>>,
     /// user@realm!token
     tokens: Option<Vec<String>>,
-    /// Also for what is below the path.
     #[serde(default = "yes")]
     propagate: bool,
     #[serde(default)]

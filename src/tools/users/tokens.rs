@@ -69,15 +69,15 @@ impl Query for ListTokens {
     }
 }
 
-/// Create an API token; its secret is in the result, this once. With privsep it may do nothing until it gets roles.
+/// Create an API token; the result has its secret, this once. With privsep it needs roles of its own.
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateToken {
     userid: String,
     tokenid: String,
-    /// False: it may do all that its user may.
+    /// False: may do all that its user may.
     #[serde(default = "yes")]
     privsep: bool,
-    /// Seconds since 1970; 0 never.
+    /// Unix time; 0 never.
     expire: Option<u64>,
     comment: Option<String>,
 }

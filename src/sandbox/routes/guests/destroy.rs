@@ -6,6 +6,7 @@ use super::{found, kind, root_only};
 use crate::sandbox::{
     call::Call,
     guest::{Guest, Kind},
+    ha::sid,
     router::Route,
     state::State,
     wire::{Answered, Refusal},
@@ -36,6 +37,11 @@ fn destroy(call: &Call) -> Answered {
                 Kind::Lxc => format!("unable to destroy CT {vmid} - container is running"),
             }));
         }
+        if state.ha.resources.contains_key(&sid(kind, vmid)) && !call.flag("purge") {
+            let thing = kind.word();
+            let text = format!("unable to remove {thing} {vmid} - used in HA resources and purge parameter not set.");
+            return Err(Refusal::failed(text));
+        }
     }
     let (skiplock, unreferenced) = (call.flag("skiplock"), call.flag("destroy-unreferenced-disks"));
     let purge = call.flag("purge");
@@ -58,6 +64,9 @@ fn destroy(call: &Call) -> Answered {
         remove(&worker, &node, vmid, unreferenced);
         if purge {
             worker.sandbox.state().forget_in_backup_jobs(vmid);
+        }
+        if worker.sandbox.state().ha.resources.remove(&sid(kind, vmid)).is_some() {
+            worker.log(format!("NOTE: removed {} {vmid} from HA resource configuration.", kind.word()));
         }
         Ok(())
     })

@@ -61,8 +61,9 @@ pub(super) fn delete(
     }
     if is_drive_key(kind, key) {
         protected(guest, &format!("drive '{key}'"))?;
-        without_boot(guest, key);
     }
+    // Network devices stand in it too.
+    without_boot(guest, key);
     let device = is_numbered(key, "net") || is_drive_key(kind, key) && !Drive::parse(&old).is_cdrom();
     if running && stubborn && device && is_hot(guest, key) {
         doom(guest, key, force);
