@@ -138,7 +138,7 @@ async fn bad_input_for_a_container_is_told_by_field() {
         (json!({"net_ip": "10.0.0.5/33"}), "net_ip: expected dhcp"),
         (json!({"net_ip": "10.0.0.5/24", "gateway": "fe80::1"}), "gateway: fe80::1 is of another family"),
         (json!({"gateway": "10.0.0.1"}), "gateway: only with a fixed address, not with 'dhcp'"),
-        (json!({"ssh_public_keys": ["ssh-rsa AAAA"]}), "SSH keys: expected public keys"),
+        (json!({"ssh_public_keys": ["ssh-rsa AAAA"]}), "ssh_public_keys: key 1: "),
     ] {
         let said = test.fails("proxmox-create-lxc", arguments).await;
         assert!(said.starts_with(words), "{said}");

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{Reader, Request, encode};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// The node for a new guest.
 #[derive(Debug, Clone)]
@@ -86,9 +86,9 @@ impl Reader<'_> {
             let path = format!("/nodes/{}/storage/{}/content", encode(node), encode(&storage.storage));
             match self.request::<Vec<Volume>>(&Request::get(path).param("content", content)).await {
                 Ok(volumes) => found.extend(volumes.into_iter().map(|v| v.volid)),
+                Err(e) if e.kind() == Kind::Cancelled => return Err(e),
                 // One storage that hangs does not hide what the others have.
-                Err(e) if e.is_unavailable() => silent.push(storage.storage),
-                Err(e) => return Err(e),
+                Err(_) => silent.push(storage.storage),
             }
         }
         found.sort();
@@ -108,7 +108,7 @@ impl Reader<'_> {
         };
         if !part.is_empty() && !missing {
             return Err(Error::new(
-                crate::error::Kind::Ambiguous,
+                Kind::Ambiguous,
                 format!("{field}: '{name}' fits {} volumes: {}", part.len(), list(&part)),
             )
             .hint("give one of these volume ids"));
@@ -120,7 +120,7 @@ impl Reader<'_> {
         };
         let mut message = format!("{field}: {what}; there are: {}", list(&all));
         if !silent.is_empty() {
-            message.push_str(&format!("; not listed, as it gave no answer: {}", silent.join(", ")));
+            message.push_str(&format!("; not listed, as they gave no answer: {}", silent.join(", ")));
         }
         Err(Error::not_found(message).hint(match content {
             "vztmpl" => "proxmox-download-os-template fetches one",

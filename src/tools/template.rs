@@ -26,8 +26,7 @@ impl Tool for TemplateVm {
     const NAME: &str = "proxmox-template-vm";
     const TITLE: &str = "Make a VM a template";
     const API: &[&str] = &["POST /nodes/{node}/qemu/{vmid}/template"];
-    const EXAMPLE: (&str, &str) =
-        ("Make scratch-01 a template", r#"{"name": "scratch-01", "confirm": true, "wait": true}"#);
+    const EXAMPLE: (&str, &str) = ("Make VM 107 a template", r#"{"vmid": 107, "confirm": true, "wait": true}"#);
 }
 
 impl Tool for TemplateLxc {

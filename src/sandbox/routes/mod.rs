@@ -67,6 +67,7 @@ pub const FAMILIES: &[&[Route]] = &[
     guests::moves::ROUTES,
     guests::snapshots::ROUTES,
     guests::migrate::ROUTES,
+    guests::template::ROUTES,
     guests::cloudinit::ROUTES,
     guests::backup::ROUTES,
     guests::agent::ROUTES,

@@ -20,6 +20,7 @@ pub(super) mod power;
 mod restore;
 pub(super) mod snapshots;
 pub(super) mod suspend;
+pub(super) mod template;
 pub(super) mod update;
 
 use crate::sandbox::{
