@@ -220,6 +220,8 @@ async fn what_is_root_s_alone_is_a_problem_for_a_token_and_not_for_root() {
     let config = support::config(&sandbox, auth);
     let test = support::with(sandbox, config).await;
     assert!(test.call(VM, asked).await["problems"].is_null());
+    test.sandbox.by_hand().set(107, "lock", Some("backup"));
+    test.call(VM, json!({"vmid": 107, "delete": ["lock"], "params": {"skiplock": true}, "confirm": true})).await;
     test.call(VM, json!({"vmid": 107, "params": {"args": "-device foo"}, "confirm": true})).await;
 }
 

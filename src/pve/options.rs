@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use self::parts::Parts;
 use super::{
-    Guest, GuestConfig, GuestKind, SshKeys,
+    Guest, GuestConfig, GuestKind, PropertyString, SshKeys,
     api::{Api, Endpoint, Format, Given, Kind, Params, Property, Shape},
 };
 use crate::{
@@ -77,6 +77,17 @@ impl<'a> Options<'a> {
         }
         match (given, shape(property)) {
             (Value::Object(keys), Some(shape)) => self.edited(shape, key, keys),
+            // Its keys stand in no shape of the facts.
+            (Value::Object(keys), None) if key == "startup" => {
+                let mut order = PropertyString::parse(&self.config.get(key).unwrap_or_default());
+                for (name, value) in keys {
+                    match value {
+                        Value::Null => order.remove(name),
+                        value => order.set(name, scalar(name, value, None)?),
+                    }
+                }
+                Ok(order.to_string())
+            }
             (Value::Object(_), None) => Err(Error::bad_argument(format!("{key}: expected one value, not an object"))),
             (Value::Array(list), _) => {
                 let items = list.iter().map(|item| scalar(key, item, None)).collect::<Result<Vec<_>>>()?;
@@ -159,7 +170,8 @@ impl<'a> Options<'a> {
 
 /// Whether Proxmox keeps this option for root@pam with its password.
 pub fn is_roots(kind: GuestKind, key: &str, value: &str) -> bool {
-    let real = !value.contains("mapping=") && !value.starts_with("spice") && value != "socket";
+    let real =
+        !value.contains("mapping=") && !value.trim_start_matches("host=").starts_with("spice") && value != "socket";
     match kind {
         GuestKind::Qemu if ["usb", "hostpci", "serial"].iter().any(|stem| is_numbered(key, stem)) => real,
         GuestKind::Qemu => matches!(key, "args" | "lock" | "hookscript" | "skiplock") || is_numbered(key, "parallel"),

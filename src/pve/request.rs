@@ -187,3 +187,24 @@ impl std::fmt::Debug for Request {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_frees_volumes_is_destructive_whatever_its_method() {
+        let put = || Request::put("/nodes/a/qemu/100/config");
+        for (request, effect) in [
+            (put().param("cores", 2), Effect::Write),
+            (put().param("delete", "scsi1,net1"), Effect::Write),
+            (put().param("delete", "net1,unused0"), Effect::Destroy),
+            (put().param("delete", "scsi1").param("force", 1), Effect::Destroy),
+            (Request::put("/nodes/a/qemu/100/unlink").param("idlist", "scsi1").param("force", 1), Effect::Destroy),
+            (Request::post("/nodes/a/qemu").param("archive", "x").param("force", 1), Effect::Write),
+            (Request::delete("/nodes/a/qemu/100"), Effect::Destroy),
+        ] {
+            assert_eq!(request.effect(), effect, "{request:?}");
+        }
+    }
+}

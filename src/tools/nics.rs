@@ -84,7 +84,7 @@ impl Tool for VmNicRemove {
     const TITLE: &str = "Remove a NIC of a VM";
     const API: &[&str] = &["PUT /nodes/{node}/qemu/{vmid}/config", "GET /nodes/{node}/{type}/{vmid}/pending"];
     const EXAMPLE: (&str, &str) =
-        ("Take the network card off scratch-01", r#"{"name": "scratch-01", "slot": 0, "confirm": true}"#);
+        ("Take the network card off win11-test", r#"{"name": "win11-test", "slot": 0, "confirm": true}"#);
 }
 
 impl Action for VmNicRemove {

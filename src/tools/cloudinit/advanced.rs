@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{pve::SshKeys, tool::*};
 
-/// Cloud-init users, packages, commands, files. What Proxmox has no option for goes by a snippet file: its YAML is returned to be stored first.
+/// Cloud-init users, packages, commands, files; where that takes a snippet file, its YAML is returned to be stored first.
 #[derive(Deserialize, JsonSchema)]
 pub struct ConfigureCloudInitAdvanced {
     #[serde(flatten)]
