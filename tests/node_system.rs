@@ -22,7 +22,7 @@ async fn disks_are_listed_with_health_and_one_with_its_attributes() {
     let test = start(options()).await;
     let found = test.call("proxmox-list-node-disks", json!({"node": "pve1"})).await;
     let disks = found["disks"].as_array().unwrap();
-    assert_eq!((&disks[0]["disk"], &disks[0]["life_left_percent"]), (&json!("/dev/nvme0n1"), &json!(97.0)));
+    assert_eq!((&disks[0]["disk"], &disks[0]["life_left_percent"]), (&json!("/dev/nvme0n1"), &json!(97)));
     assert_eq!(
         (&disks[1]["health"], disks[1]["life_left_percent"].is_null(), &disks[1]["rpm"]),
         (&json!("PASSED"), true, &json!(7200))

@@ -25,7 +25,7 @@ async fn a_storage_s_room_and_configuration_are_shown() {
     let test = start(options()).await;
     let nas = test.call("proxmox-storage-status", json!({"storage": "nas"})).await;
     assert_eq!((&nas["type"], &nas["shared"], &nas["active"]), (&json!("nfs"), &json!(true), &json!(true)));
-    assert_eq!((&nas["total_gib"], &nas["config"]["server"]), (&json!(8192.0), &json!("10.0.0.40")));
+    assert_eq!((&nas["total_gib"], &nas["config"]["server"]), (&json!(8192), &json!("10.0.0.40")));
     let said = test.fails("proxmox-storage-status", json!({"storage": "nosuch"})).await;
     assert!(said.contains("no storage 'nosuch'") && said.contains("local-lvm"), "{said}");
 }
