@@ -142,8 +142,11 @@ async def life_of_a_vm(client):
     await refused(client, "proxmox-resize-vm-disk", **vm, disk="scsi0", size="1G", confirm=True)
     await done(client, "proxmox-create-snapshot", **vm, snapname="before", **sure)
     await done(client, "proxmox-vm-notes-update", **vm, content="made to be measured", confirm=True)
+    await done(client, "proxmox-configure-vm", **vm, params={"cores": 8}, confirm=True)
     await done(client, "proxmox-rollback-snapshot", **vm, snapname="before", confirm=True)
-    assert "description" not in (await data(client, "proxmox-vm-info", **vm))["config"]
+    config = (await data(client, "proxmox-vm-info", **vm))["config"]
+    # A rollback keeps the notes.
+    assert str(config["cores"]) == "4" and config["description"].startswith("made to be measured"), config
     await done(client, "proxmox-backup-vm", **vm, storage="nas", confirm=True)
     twin = await done(client, "proxmox-restore-vm", archive="latest", source_vmid=vmid, node="pve1", confirm=True)
     await done(client, "proxmox-delete-vm", vmid=twin["about"]["vmid"], **sure)
@@ -154,7 +157,7 @@ async def life_of_a_vm(client):
 async def inside_and_around(client):
     """A command in a guest, an Ansible host, figures, firewall, permissions."""
     ran = await done(client, "proxmox-guest-exec", name="web-01", command="echo", args=["hello"])
-    assert ran["result"]["exitcode"] == 0 and ran["result"]["stdout"].strip() == "hello", ran
+    assert ran["result"]["exit_code"] == 0 and ran["result"]["stdout"].strip() == "hello", ran
     host = await data(client, "proxmox-register-vm-as-host", name="web-01")
     assert "ansible_host=" in str(host), host
     assert (await data(client, "proxmox-vm-metrics", name="web-01"))["series"]

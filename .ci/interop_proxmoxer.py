@@ -80,6 +80,43 @@ def journey(pve, newid):
     refused(500, "does not exist", clone.config.get)
 
 
+def further(pve, vmid):
+    """Uploads, snapshots, backups, commands in guests: what the client's own users do."""
+    wait = lambda upid: Tasks.blocking_status(pve, upid, timeout=120, polling_interval=0.1)["exitstatus"]
+    node = next(guest["node"] for guest in pve.cluster.resources.get(type="vm") if guest["vmid"] == 100)
+    image = pathlib.Path(tempfile.mkdtemp(), "interop.iso")
+    image.write_bytes(b"not really an image" * 100_000)
+    sha256 = hashlib.sha256(image.read_bytes()).hexdigest()
+    upload = {"content": "iso", "checksum-algorithm": "sha256", "checksum": sha256}
+    with image.open("rb") as file:
+        assert wait(pve.nodes(node).storage("nas").upload.post(filename=file, **upload)) == "OK"
+    volumes = [volume["volid"] for volume in pve.nodes(node).storage("nas").content.get(content="iso")]
+    assert "nas:iso/interop.iso" in volumes, volumes
+
+    vm = pve.nodes(node).qemu(100)
+    pid = vm.agent("exec").post(command=["echo", "a b", "c"])["pid"]
+    ran = vm.agent("exec-status").get(pid=pid)
+    assert ran["exitcode"] == 0 and ran["out-data"] == "a b c\n", ran
+    refused(500, "does not exist", vm.agent("exec-status").get, pid=pid)
+
+    assert pve.nodes(node).qemu.post(vmid=vmid, name="further", memory=512, scsi0="local-lvm:1") .startswith("UPID:")
+    vm = pve.nodes(node).qemu(vmid)
+    while not vm.config.get().get("scsi0"):
+        pass
+    assert wait(vm.snapshot.post(snapname="one")) == "OK"
+    vm.config.put(cores=3)
+    assert wait(vm.snapshot("one").rollback.post()) == "OK"
+    assert "cores" not in vm.config.get() or vm.config.get()["cores"] == 1
+    refused(500, "checksum", vm.config.put, cores=2, digest="0" * 40)
+    assert wait(pve.nodes(node).vzdump.post(vmid=vmid, storage="nas", mode="stop")) == "OK"
+    saved = pve.nodes(node).storage("nas").content.get(content="backup", vmid=vmid)
+    assert len(saved) == 1, saved
+    assert wait(vm.delete()) == "OK"
+    assert wait(pve.nodes(node).qemu.post(vmid=vmid, archive=saved[0]["volid"], storage="local-lvm")) == "OK"
+    assert vm.config.get()["name"] == "further"
+    assert wait(vm.delete()) == "OK"
+
+
 def main(program):
     server = subprocess.Popen(
         [program, "sandbox", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True, cwd=tempfile.mkdtemp()
@@ -101,6 +138,8 @@ def main(program):
         print("proxmoxer: token: list, clone, wait, start, errors, delete")
         journey(ProxmoxAPI(**password), 90002)
         print("proxmoxer: password: list, clone, wait, start, errors, delete")
+        further(ProxmoxAPI(**token), 90003)
+        print("proxmoxer: upload, commands in guests, snapshot, backup, restore")
         denied(**token | {"token_value": "00000000-0000-0000-0000-000000000000"})
         denied(**password | {"password": "wrong"})
         print("proxmoxer: wrong token and wrong password: 401")

@@ -6,6 +6,7 @@ mod guests;
 mod looks;
 mod places;
 mod privileges;
+mod room;
 
 use futures::future::join_all;
 
@@ -51,7 +52,12 @@ impl Checked {
 pub async fn run(pve: &Reader<'_>, plan: &Plan) -> Checked {
     let mut all =
         Checked { checked: plan.checked.clone(), problems: plan.problems.clone(), warnings: plan.warnings.clone() };
-    let looks = looks::of(plan);
+    // Proxmox named it when it was asked for a free one.
+    all.add(plan.chosen_vmid.map(|vmid| Checked::good(format!("VMID {vmid} is free"))).unwrap_or_default());
+    let mut looks = looks::of(plan);
+    for look in room::of(pve, plan).await {
+        looks::add(&mut looks, look);
+    }
     let found = join_all(looks.iter().map(|look| look_at(pve, plan, look)));
     let (found, rights) = tokio::join!(found, privileges::check(pve, &plan.requests));
     for one in found.into_iter().flatten() {

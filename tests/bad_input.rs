@@ -100,3 +100,67 @@ async fn an_expired_ticket_is_renewed_once_without_a_word() {
     tokio::time::sleep(std::time::Duration::from_secs(24 * 3600)).await;
     test.call("proxmox-start-vm", json!({"vmid": 107, "wait": true})).await;
 }
+
+/// The arguments of a tool's example, or nothing of it but what it cannot do without.
+fn example(entry: &proxmox_mcp::tool::Entry) -> serde_json::Value {
+    serde_json::from_str(entry.example.1).unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_tool_refuses_what_it_does_not_know_and_what_is_of_the_wrong_form() {
+    let test = start(options()).await;
+    for entry in proxmox_mcp::tools::all() {
+        let mut arguments = example(entry);
+        arguments["colour"] = json!("red");
+        let said = test.fails(entry.name, arguments).await;
+        assert!(said.starts_with("unknown argument 'colour'"), "{}: {said}", entry.name);
+        let schema = entry.input_schema(&[]);
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let wrong = match property["type"].as_str() {
+                Some("integer" | "number") => json!("many"),
+                Some("boolean") => json!("perhaps"),
+                Some("string") => json!({"a": 1}),
+                _ => continue,
+            };
+            let mut arguments = example(entry);
+            arguments[name] = wrong;
+            let said = test.fails(entry.name, arguments).await;
+            assert!(said.contains(&format!("{name}: expected ")), "{} {name}: {said}", entry.name);
+        }
+    }
+    assert!(test.sent.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_tool_names_what_is_missing() {
+    let test = start(options()).await;
+    for entry in proxmox_mcp::tools::all() {
+        let schema = entry.input_schema(&[]);
+        for name in schema.get("required").and_then(|r| r.as_array()).into_iter().flatten() {
+            let name = name.as_str().unwrap_or_default();
+            let mut arguments = example(entry);
+            arguments.as_object_mut().map(|map| map.remove(name));
+            let said = test.fails(entry.name, arguments).await;
+            assert!(said.starts_with(&format!("{name}: missing; expected ")), "{} {name}: {said}", entry.name);
+        }
+    }
+    assert!(test.sent.writes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_tool_that_is_for_a_guest_says_when_there_is_none() {
+    let test = start(options()).await;
+    let mut count = 0;
+    for entry in proxmox_mcp::tools::all() {
+        let mut arguments = example(entry);
+        let selects = entry.input_schema(&[])["properties"]["name"]["description"] == "Exact name.";
+        let Some(map) = arguments.as_object_mut().filter(|_| selects) else { continue };
+        ["vmid", "name", "node"].iter().for_each(|key| drop(map.remove(*key)));
+        map.insert("vmid".to_owned(), json!(77_777));
+        let said = test.fails(entry.name, arguments).await;
+        assert!(said.contains("77777"), "{}: {said}", entry.name);
+        count += 1;
+    }
+    assert!(count > 50, "{count}");
+    assert!(test.sent.writes().is_empty());
+}

@@ -74,3 +74,21 @@ async fn privileges_that_are_missing_are_named() {
         assert!(problems.contains(wanted), "{wanted}: {problems}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_than_a_storage_has_free_is_a_warning() {
+    let test = start(options()).await;
+    for (tool, arguments, words) in [
+        ("proxmox-create-vm", json!({"node": "pve1", "storage": "local-lvm", "disk_gb": 5000}), "5000 GiB"),
+        ("proxmox-resize-vm-disk", json!({"vmid": 104, "disk": "scsi0", "grow_gb": 6000}), "6000 GiB"),
+    ] {
+        let mut arguments = arguments;
+        arguments["dry_run"] = json!(true);
+        let plan = test.call(tool, arguments).await;
+        let warnings = lines(&plan, "warnings").join("; ");
+        assert!(warnings.contains(words) && warnings.contains("more than it has free"), "{tool}: {plan}");
+    }
+    let clone = json!({"source_vmid": 9000, "new_vmid": 500, "dry_run": true});
+    let plan = test.call("proxmox-clone-vm", clone).await;
+    assert!(lines(&plan, "checked").iter().any(|line| line.starts_with("storage nas on pve1 takes images")), "{plan}");
+}

@@ -115,6 +115,27 @@ fn stdout_holds_replies_and_nothing_else_whatever_tool_is_called() {
     assert!(server.child.wait().unwrap().success());
 }
 
+/// What clients go by when they ask their user.
+#[test]
+fn hints_say_what_a_tool_does() {
+    use proxmox_mcp::policy::Effect;
+    let mut server = Server::start();
+    server.send(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}));
+    let listed = server.reply();
+    let listed = listed["result"]["tools"].as_array().unwrap();
+    // proxmox-api-write is there only where the operator says so.
+    for entry in proxmox_mcp::tools::all().filter(|entry| entry.name != "proxmox-api-write") {
+        let tool = listed.iter().find(|tool| tool["name"] == entry.name).unwrap();
+        let hints = &tool["annotations"];
+        assert_eq!(hints["readOnlyHint"], entry.effect == Effect::Read, "{}", entry.name);
+        assert_eq!(hints["destructiveHint"], entry.effect >= Effect::Destroy, "{}", entry.name);
+        assert_eq!(tool["title"], entry.title);
+    }
+    let execute = proxmox_mcp::tools::all().find(|entry| entry.name == "proxmox-guest-exec").unwrap();
+    assert_eq!(execute.effect, Effect::Execute);
+    assert!(listed.iter().all(|tool| tool["name"] != "proxmox-api-write"));
+}
+
 fn run(args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
     let Output { status, stdout, stderr } =
         program(args).envs(env.iter().copied()).stdin(Stdio::null()).output().unwrap();

@@ -70,7 +70,7 @@ pub fn of(plan: &Plan) -> Vec<Look> {
     looks
 }
 
-fn add(looks: &mut Vec<Look>, look: Look) {
+pub fn add(looks: &mut Vec<Look>, look: Look) {
     let same = looks.iter_mut().find_map(|known| match (known, &look) {
         (Look::Guest(known), Look::Guest(new)) if known.vmid == new.vmid => {
             known.deeds.extend(new.deeds.iter().cloned());
@@ -147,7 +147,8 @@ fn of_request(request: &Request, chosen: Option<u32>, made: &mut BTreeSet<String
             if let Some(content) =
                 ["iso", "vztmpl", "import"].into_iter().find(|kind| param("content").is_some_and(|c| c == *kind))
             {
-                looks.push(storage_look(storage, &node, content, 0));
+                let bytes = request.file.as_ref().map_or(0, |file| file.size);
+                looks.push(storage_look(storage, &node, content, bytes));
             }
         }
         _ => {}
@@ -167,7 +168,7 @@ fn minds_locks(deed: &str) -> bool {
     !["agent", "firewall", "status/stop", "spiceproxy", "termproxy", "vncproxy"].iter().any(|d| deed.starts_with(d))
 }
 
-fn content_of(kind: &str) -> &'static str {
+pub fn content_of(kind: &str) -> &'static str {
     if kind == "qemu" { "images" } else { "rootdir" }
 }
 

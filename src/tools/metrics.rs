@@ -119,21 +119,17 @@ struct Figures {
     note: Option<String>,
 }
 
-/// A series that never changed has its last value only.
+/// One series in one line.
 #[derive(Serialize, JsonSchema)]
 struct Series {
     series: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     unit: Option<&'static str>,
     last: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    min: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mean: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    p95: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max: Option<f64>,
+    min: f64,
+    mean: f64,
+    p95: f64,
+    max: f64,
 }
 
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
@@ -259,16 +255,15 @@ impl<'a> Column<'a> {
         let (min, max) = (*sorted.first()?, *sorted.last()?);
         let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
         // The smallest value that 95 % of all do not exceed.
-        let p95 = sorted.get((sorted.len() * 95).div_ceil(100).saturating_sub(1)).copied();
-        let changes = |value: f64| (max > min).then_some(tidy(value));
+        let p95 = *sorted.get((sorted.len() * 95).div_ceil(100).saturating_sub(1))?;
         Some(Series {
             series: self.name.to_owned(),
             unit: self.unit,
             last: tidy(last),
-            min: changes(min),
-            mean: changes(mean),
-            p95: p95.and_then(changes),
-            max: changes(max),
+            min: tidy(min),
+            mean: tidy(mean),
+            p95: tidy(p95),
+            max: tidy(max),
         })
     }
 }
@@ -341,7 +336,7 @@ mod tests {
         let rows: Vec<&Row> = rows.iter().collect();
         let summary = Column::of("cpu", &rows).and_then(|column| column.summary());
         let found = summary.map(|s| (s.unit, s.min, s.mean, s.p95, s.max, s.last));
-        assert_eq!(found, Some((Some("%"), Some(1.0), Some(50.5), Some(95.0), Some(100.0), 100.0)));
+        assert_eq!(found, Some((Some("%"), 1.0, 50.5, 95.0, 100.0, 100.0)));
     }
 
     #[test]
