@@ -95,7 +95,7 @@ pub struct Control {
     pub timeout_listed: bool,
     /// Seconds between looks at a long task.
     pub poll_interval: f64,
-    /// `poll_interval` is listed for models, which seldom have a use for it; it is taken in any case.
+    /// How long and how often to look are listed for models, which seldom have a use for it.
     pub polled: bool,
     /// Proxmox answers when it is done: the keys about waiting are taken, and mean nothing.
     pub instant: bool,
@@ -128,7 +128,7 @@ impl Control {
     pub const fn wait_timeout(self) -> Self {
         Self { timeout_key: "wait_timeout", ..self }
     }
-    /// Lists `poll_interval`, as the reference does for some.
+    /// Lists `timeout` and `poll_interval`, as the reference does for some.
     pub const fn polled(self) -> Self {
         Self { polled: true, ..self }
     }
@@ -227,30 +227,32 @@ impl Entry {
 
     /// The input schema as it is listed for a model, which pays for every byte on every turn: without bounds (a value
     /// outside them is answered with what was expected) and without what is the same for all tools and stands in the
-    /// server's instructions.
+    /// server's instructions. What is not listed is taken all the same.
     pub fn listed_schema(&self, clusters: &[&str]) -> Map<String, Value> {
+        let core = crate::tools::CORE.contains(&self.name);
         let mut schema = self.input_schema(clusters);
-        if let (Some(control), Some(properties)) =
-            (&self.control, schema.get_mut("properties").and_then(Value::as_object_mut))
-        {
-            for key in call::control_properties(control).keys() {
-                let hidden = match key.as_str() {
-                    "dry_run" | "confirm" => false,
-                    "poll_interval" => !control.polled,
-                    _ => control.instant,
-                };
-                if hidden {
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            for (key, shared) in self::schema::<Shared>()["properties"].as_object().into_iter().flatten() {
+                let Some(listed) = properties.get_mut(key).filter(|listed| *listed == shared) else { continue };
+                drop(listed.as_object_mut().and_then(|listed| listed.remove("description")));
+                // A guest can always be told from others by its VMID.
+                if key == "node" && !core {
                     properties.remove(key);
-                } else if let Some(property) = properties.get_mut(key).and_then(Value::as_object_mut) {
-                    property.remove("description");
                 }
             }
-        }
-        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-            for (key, property) in self::schema::<Shared>()["properties"].as_object().into_iter().flatten() {
-                // The same words with every tool: they are in the server's instructions once.
-                if let Some(listed) = properties.get_mut(key).filter(|listed| *listed == property) {
-                    drop(listed.as_object_mut().and_then(|listed| listed.remove("description")));
+            if let Some(control) = &self.control {
+                for key in call::control_properties(control).keys() {
+                    let hidden = match key.as_str() {
+                        "dry_run" | "confirm" => false,
+                        // Where it waits unasked there is little to say.
+                        "wait" => control.instant || (control.wait && !control.polled),
+                        _ => !control.polled,
+                    };
+                    if hidden {
+                        properties.remove(key);
+                    } else if let Some(property) = properties.get_mut(key).and_then(Value::as_object_mut) {
+                        property.remove("description");
+                    }
                 }
             }
         }
@@ -271,6 +273,16 @@ impl Entry {
         schema
     }
 
+    /// As [`Entry::output_schema_for`], without the words: clients check results against it, and some show it to the model.
+    pub fn listed_output_schema(&self, clusters: &[&str]) -> Map<String, Value> {
+        let mut schema = Value::Object(self.output_schema_for(clusters));
+        wordless(&mut schema);
+        match schema {
+            Value::Object(schema) => schema,
+            _ => Map::new(),
+        }
+    }
+
     /// JSON Schema of `structuredContent` where these clusters are configured.
     pub fn output_schema_for(&self, clusters: &[&str]) -> Map<String, Value> {
         let mut schema = self.output_schema();
@@ -288,6 +300,20 @@ struct Shared {
     _guest: GuestRef,
     #[serde(flatten)]
     _page: crate::tools::Page,
+}
+
+/// Drops every description.
+fn wordless(value: &mut Value) {
+    let Value::Object(map) = value else { return };
+    map.remove("description");
+    for (key, value) in map {
+        match (key.as_str(), value) {
+            ("properties", Value::Object(fields)) => fields.values_mut().for_each(wordless),
+            ("items" | "additionalProperties", value) => wordless(value),
+            ("anyOf" | "oneOf", Value::Array(choices)) => choices.iter_mut().for_each(wordless),
+            _ => {}
+        }
+    }
 }
 
 /// Drops what a model can do without.
@@ -339,6 +365,16 @@ fn generate<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
     }
 }
 
+/// The words that such choices are between.
+fn words(choices: &[Value]) -> Option<Value> {
+    let word = |choice: &Value| match (&choice["const"], &choice["enum"]) {
+        (Value::String(word), _) => Some(vec![Value::from(word.as_str())]),
+        (_, Value::Array(words)) => Some(words.clone()),
+        _ => None,
+    };
+    choices.iter().map(word).collect::<Option<Vec<_>>>().map(|words| words.concat().into())
+}
+
 /// Keeps to what every client understands: no integer formats (Ajv prints "unknown format"), no `["string", "null"]`
 /// (Gemini's subset has no such thing; what may be null may be left out, and results never hold null).
 fn portable(value: &mut Value) {
@@ -364,6 +400,12 @@ fn portable(value: &mut Value) {
                     one.append(map);
                     *map = one;
                 }
+            }
+            // An enumeration whose values have descriptions is written as a choice between constants.
+            if let Some(words) = map.get("oneOf").and_then(Value::as_array).and_then(|choices| words(choices)) {
+                map.remove("oneOf");
+                map.insert("type".to_owned(), "string".into());
+                map.insert("enum".to_owned(), words);
             }
             if let Some(Value::Array(all)) = map.get_mut("enum") {
                 all.retain(|v| !v.is_null());

@@ -23,7 +23,7 @@ use crate::{
 const INSTRUCTIONS: &str = "Runs a Proxmox VE cluster. Guests are chosen by vmid or exact name; node is needed only where guests share a name. Lists \
 return limit rows; give next_cursor as cursor for the rest. Tools that change something take \
 dry_run (shows the exact requests, sends nothing); where confirm is listed, show the plan to the user before calling with confirm: true. \
-Calls that start a task return its UPID at once, or wait with wait: true; follow a UPID with proxmox-wait-task. \
+Calls that start a task return its UPID at once, or wait with wait: true (timeout and poll_interval in seconds, listed or not); follow a UPID with proxmox-wait-task. \
 Sizes are MiB and GiB, times seconds.";
 
 /// The key under which an error's machine-readable form stands in a result's `_meta`.
@@ -44,7 +44,13 @@ impl Server {
     fn tools(&self) -> &[Tool] {
         self.tools.get_or_init(|| {
             let clusters = self.app.names();
-            self.app.tools().map(|(entry, schema)| describe(entry, schema, &clusters)).collect()
+            // One for all that change something: there are many of them.
+            let outcome = OnceLock::new();
+            let output = |entry: &Entry| match entry.control {
+                Some(_) => Arc::clone(outcome.get_or_init(|| Arc::new(entry.listed_output_schema(&clusters)))),
+                None => Arc::new(entry.listed_output_schema(&clusters)),
+            };
+            self.app.tools().map(|(entry, schema)| describe(entry, schema, output(entry))).collect()
         })
     }
 }
@@ -65,10 +71,10 @@ pub async fn serve_stdio(app: Arc<App>) -> Result<()> {
     Ok(())
 }
 
-fn describe(entry: &Entry, schema: JsonObject, clusters: &[&str]) -> Tool {
+fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool {
     let mut tool = Tool::new(entry.name, entry.description(), Arc::new(schema));
     tool.title = Some(entry.title.to_owned());
-    tool.output_schema = Some(Arc::new(entry.output_schema_for(clusters)));
+    tool.output_schema = Some(output);
     tool.annotations = Some(
         ToolAnnotations::with_title(entry.title)
             .read_only(entry.effect == Effect::Read)

@@ -11,7 +11,7 @@ use crate::{
 
 pub const TOOLS: &[Entry] = &[Entry::query::<RegisterHost>()];
 
-/// Make the Ansible inventory entry of a VM or container; finds its address by guest agent or configuration.
+/// Make the Ansible inventory entry of a guest; its address is found by agent or configuration.
 #[derive(Deserialize, JsonSchema)]
 struct RegisterHost {
     #[serde(flatten)]
@@ -20,7 +20,6 @@ struct RegisterHost {
     #[schemars(length(min = 1))]
     ssh_user: String,
     ssh_private_key_path: Option<String>,
-    /// Its name in the guest (eth1), or net1.
     prefer_interface: Option<String>,
     #[serde(default)]
     format: Format,

@@ -15,7 +15,7 @@ pub const TOOLS: &[Entry] = &[Entry::query::<docs::ApiDocs>(), Entry::query::<Ap
 /// A longer text in an answer is cut.
 const TEXT: usize = 16_000;
 
-/// Send any GET of the Proxmox API, where no other tool answers. proxmox-api-docs knows paths and parameters.
+/// Send any GET of the Proxmox API, where no other tool answers; see proxmox-api-docs.
 #[derive(Deserialize, JsonSchema)]
 struct ApiGet {
     /// Such as /nodes/pve1/apt/versions

@@ -88,7 +88,7 @@ fn property_string(value: &Value) -> String {
     }
 }
 
-/// List backup jobs: schedule, guests, storage, retention, next run; and the guests that no job backs up.
+/// List backup jobs, and the guests that no job backs up.
 #[derive(Deserialize, JsonSchema)]
 struct ListBackupJobs {}
 

@@ -14,7 +14,7 @@ pub const TOOLS: &[Entry] = &[
     Entry::list::<Version>(),
 ];
 
-/// Show the whole cluster at a glance: nodes with load, guests counted by state, storages with use, quorum.
+/// Show the cluster at a glance: nodes with load, guests by state, storages, quorum.
 #[derive(Deserialize, JsonSchema)]
 struct ListInfrastructure {}
 

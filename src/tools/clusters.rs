@@ -14,7 +14,7 @@ pub const TOOLS: &[Entry] = &[
     Entry::everywhere::<AllStatus>(),
 ];
 
-/// List the configured Proxmox clusters: addresses, whether they answer, version, nodes and guests.
+/// List the configured clusters: addresses, whether they answer, version, counts.
 #[derive(Deserialize, JsonSchema)]
 struct ListClusters {}
 

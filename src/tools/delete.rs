@@ -13,7 +13,7 @@ pub const TOOLS: &[Entry] = &[Entry::action::<DeleteVm>(), Entry::action::<Delet
 struct DeleteVm {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Also from backup, replication and HA jobs.
+    /// Also from backup, replication, HA.
     #[serde(default = "yes")]
     purge: bool,
 }
@@ -23,7 +23,7 @@ struct DeleteVm {
 struct DeleteLxc {
     #[serde(flatten)]
     guest: GuestRef,
-    /// Also from backup, replication and HA jobs.
+    /// Also from backup, replication, HA.
     #[serde(default = "yes")]
     purge: bool,
     /// Even while it runs.

@@ -220,14 +220,14 @@ impl Query for ListLxc {
     }
 }
 
-/// Show one VM in full: state, use, HA, and its configuration. By vmid or name.
+/// Show one VM: state, use, HA, configuration.
 #[derive(Deserialize, JsonSchema)]
 struct VmInfo {
     #[serde(flatten)]
     guest: GuestRef,
 }
 
-/// Show one container in full: state, use, HA, and its configuration. By vmid or name.
+/// Show one container: state, use, HA, configuration.
 #[derive(Deserialize, JsonSchema)]
 struct LxcInfo {
     #[serde(flatten)]

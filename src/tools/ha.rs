@@ -12,7 +12,7 @@ use crate::{
 
 pub const TOOLS: &[Entry] = &[Entry::list::<ListHa>(), Entry::action::<HaSet>(), Entry::action::<HaRemove>()];
 
-/// List the guests that high availability manages, with wanted and present state, its rules (or groups), and its nodes.
+/// List guests under high availability with their states, and its rules (or groups) and nodes.
 #[derive(Deserialize, JsonSchema)]
 struct ListHa {}
 
@@ -180,7 +180,7 @@ async fn resource(pve: &Reader<'_>, sid: &str) -> Result<Option<Resource>> {
     Ok(all.into_iter().find(|resource| resource.sid == sid))
 }
 
-/// Put a guest under high availability, or change how: HA starts it, restarts it, and moves it off a failed node.
+/// Put a guest under high availability, or change how.
 #[derive(Deserialize, JsonSchema)]
 struct HaSet {
     #[serde(flatten)]
@@ -248,7 +248,7 @@ impl Action for HaSet {
     }
 }
 
-/// Take a guest out of high availability. It goes on running; nobody restarts or moves it any more.
+/// Take a guest out of high availability. It goes on running.
 #[derive(Deserialize, JsonSchema)]
 struct HaRemove {
     #[serde(flatten)]

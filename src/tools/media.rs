@@ -8,7 +8,7 @@ use crate::{
 
 pub const TOOLS: &[Entry] = &[Entry::action::<IsoAttach>(), Entry::action::<IsoEject>()];
 
-/// Put an ISO image into a VM's CD drive, which it gets if it has none. With boot, it is booted from first.
+/// Put an ISO image into a VM's CD drive; with boot, it is booted from first.
 #[derive(Deserialize, JsonSchema)]
 struct IsoAttach {
     #[serde(flatten)]
@@ -110,7 +110,7 @@ async fn find(pve: &Reader<'_>, node: &str, name: &str) -> Result<String> {
 struct IsoEject {
     #[serde(flatten)]
     guest: GuestRef,
-    /// ide2 …; default the one that holds something.
+    /// Default the one that holds something.
     drive: Option<String>,
 }
 

@@ -23,7 +23,6 @@ struct VmMetrics {
 /// Summarize a node's load over time: CPU, memory, network, root disk, pressure.
 #[derive(Deserialize, JsonSchema)]
 struct NodeMetrics {
-    /// Default: PROXMOX_DEFAULT_NODE.
     node: Option<String>,
     #[serde(default)]
     timeframe: NodeFrame,
@@ -71,7 +70,7 @@ struct Wanted {
     /// Also so many points.
     #[schemars(range(min = 0, max = 2000))]
     points: Option<usize>,
-    /// Only these, by (beginning of) name: cpu, mem, net …
+    /// Only these: cpu, mem, net …
     series: Option<Vec<String>>,
 }
 

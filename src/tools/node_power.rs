@@ -86,7 +86,7 @@ impl Action for ShutdownNode {
     }
 }
 
-/// Wake a node that is off by Wake-on-LAN: its MAC address must be in the node's options. Needs another node that is on.
+/// Wake a node that is off by Wake-on-LAN; its options must hold its MAC address.
 #[derive(Deserialize, JsonSchema)]
 struct WakeNode {
     node: String,
@@ -170,7 +170,7 @@ impl Action for StartAll {
     }
 }
 
-/// Shut down a node's guests, or those in vmids, in reverse boot order. What does not react is powered off, unless force_stop is false.
+/// Shut down a node's guests, or those in vmids. What does not react is powered off, unless force_stop is false.
 #[derive(Deserialize, JsonSchema)]
 struct StopAll {
     node: Option<String>,

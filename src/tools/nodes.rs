@@ -87,7 +87,6 @@ impl Query for ListNodes {
 /// Show one node's load, memory, root file system, CPU, kernel and Proxmox version.
 #[derive(Deserialize, JsonSchema)]
 struct NodeStatus {
-    /// Default: PROXMOX_DEFAULT_NODE, or the only node.
     node: Option<String>,
 }
 

@@ -35,7 +35,6 @@ fn yes() -> bool {
 struct Read {
     #[serde(flatten)]
     guest: GuestRef,
-    /// plain strips markup.
     #[serde(default)]
     format: Format,
     /// Mask them.
@@ -56,7 +55,6 @@ struct Update {
     #[serde(flatten)]
     guest: GuestRef,
     content: String,
-    /// plain escapes markup.
     #[serde(default)]
     format: Format,
     #[serde(default)]

@@ -10,7 +10,7 @@ use crate::{error::Kind, pve::encode, tool::*};
 
 pub const TOOLS: &[Entry] = &[Entry::query::<ListOsTemplates>(), Entry::action::<DownloadOsTemplate>()];
 
-/// List the container templates that Proxmox offers for download, and those that are on the storages already.
+/// List container templates: those that Proxmox offers, and those on the storages already.
 #[derive(Deserialize, JsonSchema)]
 struct ListOsTemplates {
     node: Option<String>,
@@ -159,7 +159,7 @@ impl ListOsTemplates {
     }
 }
 
-/// Download a container template of Proxmox's index to a storage. Part of a name will do: the newest that fits.
+/// Download a container template of Proxmox's index; part of a name means the newest that fits.
 #[derive(Deserialize, JsonSchema)]
 struct DownloadOsTemplate {
     template_name: String,

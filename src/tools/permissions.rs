@@ -24,7 +24,7 @@ pub const TOOLS: &[Entry] = &[
 struct ListAcl {
     /// Only this path and what is below.
     path: Option<String>,
-    /// Only of this user, group or token.
+    /// A user, group or token.
     who: Option<String>,
 }
 

@@ -92,7 +92,7 @@ impl Grace {
     }
 }
 
-/// Start a VM. Returns at once with the task's UPID unless wait is true.
+/// Start a VM, or resume it from hibernation.
 #[derive(Deserialize, JsonSchema)]
 struct StartVm {
     #[serde(flatten)]
@@ -114,7 +114,7 @@ impl Action for StartVm {
     }
 }
 
-/// Shut a VM down cleanly, through its guest agent or ACPI. A guest that does not react in time stays on: the task fails.
+/// Shut a VM down cleanly. One that does not react in time stays on: the task fails.
 #[derive(Deserialize, JsonSchema)]
 struct ShutdownVm {
     #[serde(flatten)]
@@ -138,7 +138,7 @@ impl Action for ShutdownVm {
     }
 }
 
-/// Power a VM off at once, like pulling the plug: what it has not written is lost. Prefer proxmox-shutdown-vm.
+/// Power a VM off at once; what it has not written is lost. Prefer proxmox-shutdown-vm.
 #[derive(Deserialize, JsonSchema)]
 struct StopVm {
     #[serde(flatten)]
@@ -146,7 +146,6 @@ struct StopVm {
     /// Also end a shutdown under way.
     #[serde(default)]
     hard: bool,
-    /// Seconds Proxmox gives the power-off.
     #[schemars(range(min = 0))]
     timeout: Option<u32>,
 }
@@ -167,7 +166,7 @@ impl Action for StopVm {
     }
 }
 
-/// Reboot a VM: a clean shutdown, then a start, which also applies pending configuration.
+/// Reboot a VM cleanly; pending configuration is applied.
 #[derive(Deserialize, JsonSchema)]
 struct RebootVm {
     #[serde(flatten)]
@@ -189,7 +188,7 @@ impl Action for RebootVm {
     }
 }
 
-/// Reset a VM, like its reset button: what it has not written is lost. For VMs that hang; else proxmox-reboot-vm.
+/// Reset a VM that hangs, like its reset button: what it has not written is lost.
 #[derive(Deserialize, JsonSchema)]
 struct ResetVm {
     #[serde(flatten)]
@@ -234,7 +233,7 @@ impl Action for SuspendVm {
     }
 }
 
-/// Hibernate a VM: its memory is written to disk and it is switched off; the next start goes on from there.
+/// Hibernate a VM to disk; the next start goes on from there.
 #[derive(Deserialize, JsonSchema)]
 struct HibernateVm {
     #[serde(flatten)]
@@ -281,7 +280,7 @@ impl Action for ResumeVm {
     }
 }
 
-/// Start a container. Returns at once with the task's UPID unless wait is true.
+/// Start a container, if it is not running.
 #[derive(Deserialize, JsonSchema)]
 struct StartLxc {
     #[serde(flatten)]
@@ -353,7 +352,7 @@ impl Action for StopLxc {
     }
 }
 
-/// Reboot a container: a clean shutdown, then a start, which also applies pending configuration.
+/// Reboot a container cleanly; pending configuration is applied.
 #[derive(Deserialize, JsonSchema)]
 struct RebootLxc {
     #[serde(flatten)]

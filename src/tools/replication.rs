@@ -187,7 +187,7 @@ fn shown(job: &Job, guests: &Resources, known: &[Status]) -> Shown {
     }
 }
 
-/// Replicate as soon as possible instead of at the next scheduled time: one job by id, or all jobs of a guest.
+/// Replicate now: one job by id, or all jobs of a guest.
 #[derive(Deserialize, JsonSchema)]
 struct ReplicateNow {
     id: Option<String>,

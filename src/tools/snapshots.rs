@@ -76,7 +76,7 @@ fn check_name(guest: &Guest, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// List a VM's or container's snapshots: time, parent, description, whether RAM was saved, and which one it is at.
+/// List a guest's snapshots, and which one it is at.
 #[derive(Deserialize, JsonSchema)]
 struct ListSnapshots {
     #[serde(flatten)]
@@ -193,7 +193,7 @@ impl Action for CreateSnapshot {
     }
 }
 
-/// Delete a snapshot. The guest itself stays as it is; going back to that state becomes impossible.
+/// Delete a snapshot. The guest itself stays as it is.
 #[derive(Deserialize, JsonSchema)]
 struct DeleteSnapshot {
     #[serde(flatten)]

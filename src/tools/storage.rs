@@ -16,7 +16,7 @@ pub const TOOLS: &[Entry] = &[
     Entry::action::<DeleteVolume>(),
 ];
 
-/// List the cluster's storages: type, content kinds, nodes, used and total size. A shared storage is one row.
+/// List the cluster's storages with content kinds, nodes and room.
 #[derive(Deserialize, JsonSchema)]
 struct ListStorage {}
 
@@ -112,14 +112,11 @@ pub(super) fn kinds(content: Option<&str>) -> Vec<String> {
     kinds
 }
 
-/// List the volumes of a storage: disk images, container volumes, ISO images, container templates, backups, snippets.
+/// List the volumes of a storage: disks, ISO images, container templates, backups, snippets.
 #[derive(Deserialize, JsonSchema)]
 struct StorageContent {
-    /// Default: PROXMOX_DEFAULT_NODE, or a node that has the storage.
     node: Option<String>,
-    /// Default: PROXMOX_DEFAULT_STORAGE.
     storage: Option<String>,
-    /// Only this kind.
     content: Option<Content>,
     /// Only volumes of this guest.
     #[schemars(range(min = 100, max = 999_999_999))]

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{error::Kind, pve::encode, tool::*};
 
-/// Show one storage: state and room on a node, content kinds, and its configuration as far as it may be seen.
+/// Show one storage: state, room, content kinds, configuration.
 #[derive(Deserialize, JsonSchema)]
 pub struct StorageStatus {
     storage: Option<String>,

@@ -20,12 +20,11 @@ pub const TOOLS: &[Entry] = &[
     Entry::action::<StopTask>(),
 ];
 
-/// List recent tasks, newest first, with user, guest and result. Without node: the newest of every node.
+/// List recent tasks, newest first, with user, guest and result.
 #[derive(Deserialize, JsonSchema)]
 struct ListTasks {
-    /// All tasks of this node, running ones included.
     node: Option<String>,
-    /// Only of this user, as user@realm.
+    /// user@realm
     user: Option<String>,
     /// Only about this guest.
     #[schemars(range(min = 100, max = 999_999_999))]
@@ -37,7 +36,6 @@ struct ListTasks {
     #[serde(default = "fifty")]
     #[schemars(range(min = 1, max = 1000))]
     limit: usize,
-    /// `next_cursor` of the page before (with node).
     cursor: Option<String>,
 }
 
@@ -148,9 +146,7 @@ impl ListTasks {
 /// How a caller names a task.
 #[derive(Deserialize, JsonSchema)]
 struct TaskRef {
-    /// The task's UPID, as UPID:node:…:
     upid: String,
-    /// Not needed: the UPID names its node.
     #[expect(dead_code, reason = "accepted for prompts written for the reference")]
     node: Option<String>,
 }
@@ -212,7 +208,7 @@ impl Query for TaskStatus {
     }
 }
 
-/// Wait for a task to end and report how. A task still running at the timeout is no error: call again.
+/// Wait for a task to end. One still running at the timeout is no error: call again.
 #[derive(Deserialize, JsonSchema)]
 struct WaitTask {
     #[serde(flatten)]
@@ -322,7 +318,7 @@ impl Query for TaskLog {
     }
 }
 
-/// Stop a running task. What it has done so far stays: a stopped clone or backup leaves parts, a guest may stay locked.
+/// Stop a running task. What it has done stays: parts of a clone or backup, perhaps a lock.
 #[derive(Deserialize, JsonSchema)]
 struct StopTask {
     upid: String,

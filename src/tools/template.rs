@@ -71,7 +71,7 @@ async fn template(pve: &Reader<'_>, guest: &Guest) -> Result<Plan> {
         ))
 }
 
-/// Tell why a VM or container is locked: what the lock means, which task holds it, and how root clears a stale one.
+/// Tell why a guest is locked, which task holds the lock, and how root clears a stale one.
 #[derive(Deserialize, JsonSchema)]
 struct ExplainLock {
     #[serde(flatten)]

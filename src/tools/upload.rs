@@ -19,14 +19,14 @@ struct Upload {
     checksum: files::Given,
 }
 
-/// Upload an ISO image from this machine to a storage, with its checksum. One of the same name is replaced.
+/// Upload an ISO image from this machine. One of the same name is replaced.
 #[derive(Deserialize, JsonSchema)]
 struct UploadIso {
     #[serde(flatten)]
     upload: Upload,
 }
 
-/// Upload a container template (.tar.zst, .tar.gz …) from this machine to a storage. One of the same name is replaced.
+/// Upload a container template from this machine. One of the same name is replaced.
 #[derive(Deserialize, JsonSchema)]
 struct UploadTemplate {
     #[serde(flatten)]
@@ -111,7 +111,7 @@ fn mib(bytes: u64) -> f64 {
     round(bytes as f64 / f64::from(1 << 20))
 }
 
-/// Let a node download an ISO image, container template or disk image (import) from a URL to a storage.
+/// Let a node download an ISO, container template or disk image (import) from a URL.
 #[derive(Deserialize, JsonSchema)]
 struct DownloadUrl {
     url: String,

@@ -16,7 +16,7 @@ use crate::{
 /// More guests' configurations than this are not read to find who uses a volume.
 const MANY: usize = 200;
 
-/// Delete a volume of a storage: an ISO image, a template, a backup, or a disk that no guest uses. Cannot be undone.
+/// Delete a volume: an ISO image, a template, a backup, or a disk that no guest uses.
 #[derive(Deserialize, JsonSchema)]
 pub struct DeleteVolume {
     /// storage:name

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{bytes, info, plan, vm};
 use crate::{error::Kind, progress::Update, tool::*};
 
-/// Run a command in a VM through its guest agent: a shell line, or a program with args. Returns exit code and output.
+/// Run a shell line, or a program with args, in a VM through its guest agent. Returns exit code and output.
 #[derive(Deserialize, JsonSchema)]
 pub struct GuestExec {
     #[serde(flatten)]
@@ -19,7 +19,6 @@ pub struct GuestExec {
     args: Option<Vec<String>>,
     /// At most 64 KiB.
     input_data: Option<String>,
-    /// For a line; auto asks the guest.
     #[serde(default)]
     shell: Shell,
 }
@@ -98,7 +97,7 @@ const MOST_INPUT: usize = 64 << 10;
 
 impl Action for GuestExec {
     const EFFECT: Effect = Effect::Execute;
-    const CONTROL: Control = Control { poll_interval: 1.0, ..Control::new(60).waiting() };
+    const CONTROL: Control = Control { poll_interval: 1.0, ..Control::new(60).waiting().polled() };
 
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let args = self.args.as_deref().unwrap_or_default();
@@ -202,7 +201,6 @@ pub struct GuestExecStatus {
     #[serde(flatten)]
     guest: GuestRef,
     pid: u64,
-    /// Seconds to wait for its end.
     #[serde(default)]
     #[schemars(range(min = 0, max = 86_400))]
     timeout: f64,

@@ -9,7 +9,7 @@ use crate::{
     tool::*,
 };
 
-/// Look up what the Proxmox API has at a path: methods, parameters, permissions, and what is below. Sends nothing.
+/// Look up what the Proxmox API has at a path: methods, parameters, permissions, paths below.
 #[derive(Deserialize, JsonSchema)]
 pub struct ApiDocs {
     #[serde(default = "root")]

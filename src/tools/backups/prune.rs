@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{pve::encode, tool::*};
 
-/// Delete each guest's old backups on a storage beyond the keep_… counts (default: the storage's). A dry run names them.
+/// Delete old backups beyond the keep_… counts (default: the storage's). A dry run names them.
 #[derive(Deserialize, JsonSchema)]
 pub struct PruneBackups {
     storage: Option<String>,

@@ -9,7 +9,8 @@ use crate::{
     tool::*,
 };
 
-/// Restore a VM or container from a backup, as a new guest by default. archive: volid or file name; left out: the latest of source_vmid.
+/// Restore a VM or container, as a new guest by default, from archive (volid or file name) or the latest backup of
+/// source_vmid.
 #[derive(Deserialize, JsonSchema)]
 pub struct RestoreVm {
     node: Option<String>,
@@ -20,7 +21,6 @@ pub struct RestoreVm {
     #[serde(default)]
     archive: String,
     storage: Option<String>,
-    /// Overwrite an existing guest.
     #[serde(default)]
     force: bool,
     #[schemars(range(min = 100, max = 999_999_999))]

@@ -70,7 +70,7 @@ pub struct BackupVm {
     notes: Option<String>,
     #[serde(default)]
     protected: bool,
-    /// Then delete old ones by the storage's retention.
+    /// Then delete old ones.
     #[serde(default)]
     prune: bool,
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{pve::SshKeys, tool::*};
 
-/// Cloud-init users, packages, commands, files; where that takes a snippet file, its YAML is returned to be stored first.
+/// Set cloud-init users, packages, commands, files; where that takes a snippet file, its YAML is returned.
 #[derive(Deserialize, JsonSchema)]
 pub struct ConfigureCloudInitAdvanced {
     #[serde(flatten)]

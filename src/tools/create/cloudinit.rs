@@ -12,7 +12,7 @@ use crate::{
     tool::*,
 };
 
-/// Create a VM from a cloud-init template: clone it, set user, keys, address and hardware, grow its disk, start it.
+/// Create a VM from a cloud-init template: clone it, set user, keys, address, hardware; start it.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct CreateVmCloudinit {
     /// Default: the template's.
@@ -22,10 +22,10 @@ pub(super) struct CreateVmCloudinit {
     vmid: u32,
     #[serde(default)]
     name: String,
-    /// VMID or (part of the) name of a template.
+    /// VMID or name of a template.
     #[serde(default = "ubuntu")]
     template: String,
-    /// user, password, ssh_keys, ip (CIDR or dhcp), gateway, nameserver, searchdomain, upgrade.
+    /// user, password, ssh_keys, ip (CIDR or dhcp), gateway, nameserver.
     cloudinit_config: Option<Map<String, Value>>,
     /// cores, memory_mb, disk_gb, storage, bridge.
     hardware: Option<Map<String, Value>>,

@@ -3,7 +3,7 @@
 use super::cloudinit::{API, Cloud, Hardware, Wanted};
 use crate::{arguments, tool::*};
 
-/// Create a VM of a usual size (small, medium, large, web, database, docker …) from a cloud-init template.
+/// Create a VM of a usual size from a cloud-init template.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct CreatePresetVm {
     preset: String,
@@ -19,7 +19,7 @@ pub(super) struct CreatePresetVm {
     ssh_keys: Vec<String>,
     #[serde(default)]
     admin_user: String,
-    /// VMID or name; default the only template.
+    /// VMID or name.
     template: Option<String>,
     #[serde(default)]
     start: bool,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::Parameters;
 use crate::tool::*;
 
-/// Create an empty VM, with an ISO to install from if given. To clone an image use proxmox-create-vm-cloudinit.
+/// Create an empty VM, with an ISO to install from if given.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct CreateVm {
     node: Option<String>,

@@ -8,7 +8,7 @@ use crate::{
     tool::*,
 };
 
-/// Add a disk to a VM or a mount point to a container: a new one of size_gb, or volume, one that was detached.
+/// Add a disk to a VM or a mount point to a container: new, or a detached volume.
 #[derive(Deserialize, JsonSchema)]
 pub struct DiskAdd {
     #[serde(flatten)]

@@ -8,7 +8,7 @@ use crate::{
     tool::*,
 };
 
-/// Import a disk image as a new disk of a VM: from a volume (local:import/x.qcow2), or from a URL, downloaded first.
+/// Import a disk image as a new disk of a VM: from a volume (local:import/x.qcow2) or a URL.
 #[derive(Deserialize, JsonSchema)]
 pub struct DiskImport {
     #[serde(flatten)]

@@ -6,7 +6,7 @@ use crate::{
     tool::*,
 };
 
-/// Move a VM's disk to another storage, also while it runs, or to another VM (target_vmid) on the same node.
+/// Move a VM's disk to another storage, also while it runs, or to another VM.
 #[derive(Deserialize, JsonSchema)]
 pub struct MoveDisk {
     #[serde(flatten)]
@@ -47,7 +47,7 @@ impl Action for MoveDisk {
     }
 }
 
-/// Move a stopped container's volume to another storage, or a mount point to another container (target_vmid).
+/// Move a stopped container's volume to another storage, or to another container.
 #[derive(Deserialize, JsonSchema)]
 pub struct MoveLxcVolume {
     #[serde(flatten)]

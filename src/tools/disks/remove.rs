@@ -10,7 +10,7 @@ use crate::{
 
 const WAITS: &str = "goes when the guest is stopped and started; until then it is attached";
 
-/// Detach a disk or mount point. Its volume is kept as unusedN: proxmox-disk-add puts it back, proxmox-disk-remove destroys it.
+/// Detach a disk or mount point. Its volume is kept as unusedN, until proxmox-disk-remove.
 #[derive(Deserialize, JsonSchema)]
 pub struct DiskDetach {
     #[serde(flatten)]
@@ -61,7 +61,7 @@ impl Action for DiskDetach {
     }
 }
 
-/// Destroy a disk's volume with all data on it: a detached one (unusedN), or with force one still attached to a VM.
+/// Destroy a disk with all data: a detached one (unusedN), or with force one still attached.
 #[derive(Deserialize, JsonSchema)]
 pub struct DiskRemove {
     #[serde(flatten)]

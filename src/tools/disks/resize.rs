@@ -3,7 +3,7 @@
 use super::{What, disk, size};
 use crate::tool::*;
 
-/// Grow a disk of a VM, by grow_gb or to size. The file system inside must be grown in the guest afterwards.
+/// Grow a VM's disk by grow_gb or to size; grow the file system in the guest afterwards.
 #[derive(Deserialize, JsonSchema)]
 pub struct ResizeVmDisk {
     #[serde(flatten)]
@@ -46,7 +46,7 @@ impl Action for ResizeVmDisk {
     }
 }
 
-/// Grow a container's root file system or a mount point, by grow_gb or to size, file system included.
+/// Grow a container's root or mount point by grow_gb or to size.
 #[derive(Deserialize, JsonSchema)]
 pub struct ResizeLxcDisk {
     #[serde(flatten)]

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Deserialize, JsonSchema)]
 pub struct Wanted {
     enable: Option<bool>,
-    /// New ones, put on top in this order: Proxmox's fields, or as "IN ACCEPT -p tcp -dport 22".
+    /// To put on top: Proxmox's fields, or "IN ACCEPT -p tcp -dport 22".
     #[schemars(schema_with = "rules")]
     #[serde(default)]
     rules: Option<Vec<Value>>,

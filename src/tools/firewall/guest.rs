@@ -3,7 +3,7 @@
 use super::{Firewall, Level, State, change::Wanted, cluster_is_on, objects};
 use crate::{pve::PropertyString, tool::*};
 
-/// Show a VM's or container's firewall: options, rules, aliases and IP sets, and what keeps it from filtering.
+/// Show a guest's firewall: options, rules, and what keeps it from filtering.
 #[derive(Deserialize, JsonSchema)]
 pub struct Get {
     #[serde(flatten)]

@@ -6,7 +6,7 @@ use crate::{
     tools::log_lines::{Lines, Part},
 };
 
-/// Read a guest's (vmid) or node's firewall log: packets that rules and policies with a log level dropped or let through.
+/// Read the firewall log of a guest (vmid) or a node.
 #[derive(Deserialize, JsonSchema)]
 pub struct Log {
     #[schemars(range(min = 100, max = 999_999_999))]

@@ -5,7 +5,7 @@ use futures::future::try_join_all;
 use super::{Level, Row, rules};
 use crate::{pve::encode, tool::*};
 
-/// List what firewall rules can name: security groups with rules, IP sets with members, aliases; with vmid that guest's.
+/// List what firewall rules can name: security groups, IP sets, aliases.
 #[derive(Deserialize, JsonSchema)]
 pub struct Objects {
     #[schemars(range(min = 100, max = 999_999_999))]

@@ -44,7 +44,7 @@ pub struct ObjectSet {
     name: String,
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: Option<u32>,
-    /// All of them: rules, an IP set's CIDRs (! excludes), an alias's one CIDR.
+    /// All of them: rules, CIDRs, or one CIDR.
     #[schemars(schema_with = "change::rules")]
     #[serde(default)]
     members: Option<Vec<Value>>,
@@ -205,7 +205,7 @@ impl ObjectSet {
     }
 }
 
-/// Delete a security group, IP set or alias with what it holds. Rules that name it no longer fit anything.
+/// Delete a security group, IP set or alias with what it holds.
 #[derive(Deserialize, JsonSchema)]
 pub struct ObjectDelete {
     kind: Kind,

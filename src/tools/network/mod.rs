@@ -7,10 +7,9 @@ use crate::{pve::encode, tool::*};
 pub const TOOLS: &[Entry] =
     &[Entry::query::<ListBridges>(), Entry::query::<ListNetworks>(), Entry::list::<sdn::ListSdn>()];
 
-/// List a node's bridges (Linux and Open vSwitch) with addresses, ports and VLAN awareness: what a NIC can be put on.
+/// List a node's bridges: what a NIC can be put on.
 #[derive(Deserialize, JsonSchema)]
 struct ListBridges {
-    /// Default: PROXMOX_DEFAULT_NODE, or the only node.
     node: Option<String>,
 }
 
@@ -116,7 +115,7 @@ impl Query for ListBridges {
     }
 }
 
-/// List a node's network interfaces with type, addresses, ports and VLANs, and changes that wait to be applied.
+/// List a node's network interfaces, and changes that wait to be applied.
 #[derive(Deserialize, JsonSchema)]
 struct ListNetworks {
     node: Option<String>,

@@ -8,7 +8,6 @@ use crate::{pve::encode, tool::*};
 /// List the software-defined network: zones, VNets and subnets, with what is not applied yet.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListSdn {
-    /// Default: all.
     kind: Option<SdnKind>,
 }
 

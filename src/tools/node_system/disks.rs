@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::address;
 use crate::{tool::*, tools::list::gib};
 
-/// List a node's physical disks with size, use, wear and SMART health; with disk, that one's SMART attributes.
+/// List a node's physical disks with SMART health; with disk, its attributes.
 #[derive(Deserialize, JsonSchema)]
 pub struct ListDisks {
     node: Option<String>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::markup::Format;
 use crate::tool::*;
 
-/// Render notes to store: a table of what is worth noting. Kinds: service, database, web, desktop, infrastructure, test.
+/// Render notes to store: a table of what is worth noting.
 #[derive(Deserialize, JsonSchema)]
 pub struct NotesTemplate {
     template_type: String,

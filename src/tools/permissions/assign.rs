@@ -12,7 +12,7 @@ use crate::{
     tool::*,
 };
 
-/// Give roles on a path (/, /vms/100, /pool/x, /storage/x …) to users, groups or API tokens; or take them away with remove.
+/// Give roles on a path (/vms/100, /pool/x …) to users, groups or API tokens; with remove, take them away.
 #[derive(Deserialize, JsonSchema)]
 pub struct AssignPermission {
     path: String,

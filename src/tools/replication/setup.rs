@@ -10,7 +10,7 @@ use crate::{
     tool::*,
 };
 
-/// Replicate a guest's volumes (ZFS only) to another node on a schedule; without vmid and name, every guest with volumes on source_storage.
+/// Replicate a guest (ZFS only) to another node on a schedule; or every guest with volumes on source_storage.
 #[derive(Deserialize, JsonSchema)]
 pub struct SetupReplication {
     #[schemars(range(min = 100, max = 999_999_999))]

@@ -3,12 +3,12 @@
 use super::{super::time, path, rows};
 use crate::{pve::encode, tool::*};
 
-/// Apply a snapshot policy once: take auto-<policy>-<time>, delete that policy's oldest. Proxmox has no schedule for this: call it on yours.
+/// Apply a snapshot policy once: take a snapshot, delete that policy's oldest. Call it on your schedule.
 #[derive(Deserialize, JsonSchema)]
 pub struct SnapshotPolicy {
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: u32,
-    /// hourly, daily, weekly or monthly (keep 24, 7, 4, 12), or daily:5.
+    /// hourly, daily, weekly, monthly, or daily:5 (keep 5).
     policy: String,
     #[serde(default = "yes")]
     auto_cleanup: bool,
