@@ -4,6 +4,7 @@
 
 mod guests;
 mod looks;
+mod parameters;
 mod places;
 mod privileges;
 mod room;
@@ -54,6 +55,9 @@ pub async fn run(pve: &Reader<'_>, plan: &Plan) -> Checked {
         Checked { checked: plan.checked.clone(), problems: plan.problems.clone(), warnings: plan.warnings.clone() };
     // Proxmox named it when it was asked for a free one.
     all.add(plan.chosen_vmid.map(|vmid| Checked::good(format!("VMID {vmid} is free"))).unwrap_or_default());
+    for request in &plan.requests {
+        all.add(parameters::check(pve.api(), request).unwrap_or_default());
+    }
     let mut looks = looks::of(plan);
     for look in room::of(pve, plan).await {
         looks::add(&mut looks, look);

@@ -92,3 +92,26 @@ async fn more_than_a_storage_has_free_is_a_warning() {
     let plan = test.call("proxmox-clone-vm", clone).await;
     assert!(lines(&plan, "checked").iter().any(|line| line.starts_with("storage nas on pve1 takes images")), "{plan}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_parameter_that_proxmox_does_not_take_is_a_problem_in_its_words() {
+    let test = start(options()).await;
+    let plan = test.call("proxmox-clone-vm", json!({"source_vmid": 9000, "name": "a_b", "dry_run": true})).await;
+    assert_eq!(lines(&plan, "problems"), ["name: invalid format - value does not look like a valid DNS name"]);
+    let words = test.fails("proxmox-clone-vm", json!({"source_vmid": 9000, "name": "a_b", "confirm": true})).await;
+    assert!(words.contains("value does not look like a valid DNS name"), "{words}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_plans_of_all_examples_are_good_ones() {
+    for entry in proxmox_mcp::tools::all().filter(|entry| entry.control.is_some()) {
+        let test = start(options()).await;
+        let mut arguments: Value = serde_json::from_str(entry.example.1).unwrap();
+        if arguments["upid"] == "UPID:…" {
+            continue;
+        }
+        arguments["dry_run"] = json!(true);
+        let plan = test.call(entry.name, arguments).await;
+        assert_eq!(lines(&plan, "problems"), Vec::<String>::new(), "{}", entry.name);
+    }
+}
