@@ -232,12 +232,14 @@ impl Entry {
         let core = crate::tools::CORE.contains(&self.name);
         let mut schema = self.input_schema(clusters);
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-            for (key, shared) in self::schema::<Shared>()["properties"].as_object().into_iter().flatten() {
-                let Some(listed) = properties.get_mut(key).filter(|listed| *listed == shared) else { continue };
-                drop(listed.as_object_mut().and_then(|listed| listed.remove("description")));
-                // A guest can always be told from others by its VMID.
-                if key == "node" && !core {
-                    properties.remove(key);
+            for (key, words) in SHARED {
+                let Some(listed) = properties.get_mut(*key).and_then(Value::as_object_mut) else { continue };
+                if listed.get("description").is_some_and(|description| description == words) {
+                    listed.remove("description");
+                    // A guest can always be told from others by its VMID.
+                    if *key == "node" && !core {
+                        properties.remove(*key);
+                    }
                 }
             }
             if let Some(control) = &self.control {
@@ -293,14 +295,14 @@ impl Entry {
     }
 }
 
-/// What many tools take alike.
-#[derive(Deserialize, JsonSchema)]
-struct Shared {
-    #[serde(flatten)]
-    _guest: GuestRef,
-    #[serde(flatten)]
-    _page: crate::tools::Page,
-}
+/// What many tools take alike, and what is said of it there.
+const SHARED: &[(&str, &str)] = &[
+    ("vmid", "VMID. Give this or `name`."),
+    ("name", "Exact name."),
+    ("node", "Its node: needed only where guests share a name."),
+    ("limit", "Most rows to return."),
+    ("cursor", "`next_cursor` of the page before."),
+];
 
 /// Drops every description.
 fn wordless(value: &mut Value) {
@@ -422,5 +424,19 @@ fn portable(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(portable),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_all_is_what_is_said_of_each() {
+        let (guest, page) = (schema::<GuestRef>(), schema::<crate::tools::Page>());
+        for (key, words) in SHARED {
+            let said = [&guest, &page].iter().find_map(|schema| schema["properties"].get(*key));
+            assert_eq!(said.map(|property| &property["description"]), Some(&Value::from(*words)), "{key}");
+        }
     }
 }
