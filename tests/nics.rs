@@ -84,7 +84,7 @@ async fn a_running_vm_without_hotplug_says_that_it_has_to_be_restarted() {
 #[tokio::test(start_paused = true)]
 async fn containers_have_nics_too() {
     let test = start(options()).await;
-    let nic = json!({"name": "redis-01", "bridge": "vmbr1", "ip": "10.20.0.50/24", "gw": "10.20.0.1", "vlan": 7});
+    let nic = json!({"confirm": true, "name": "redis-01", "bridge": "vmbr1", "ip": "10.20.0.50/24", "gw": "10.20.0.1", "vlan": 7});
     let added = test.call("proxmox-lxc-nic-add", nic).await;
     assert_eq!(added["about"]["added"], "net1");
     let stored = config(&test, "proxmox-lxc-info", 110).await["net1"].as_str().unwrap().to_owned();

@@ -119,13 +119,15 @@ impl Tool for LxcNicAdd {
     const NAME: &str = "proxmox-lxc-nic-add";
     const TITLE: &str = "Add a NIC to a container";
     const API: &[&str] = &["PUT /nodes/{node}/lxc/{vmid}/config", "GET /nodes/{node}/{type}/{vmid}/pending"];
-    const EXAMPLE: (&str, &str) =
-        ("Connect redis-01 to vmbr1 too", r#"{"name": "redis-01", "bridge": "vmbr1", "ip": "10.20.0.50/24"}"#);
+    const EXAMPLE: (&str, &str) = (
+        "Connect redis-01 to vmbr1 too",
+        r#"{"name": "redis-01", "bridge": "vmbr1", "ip": "10.20.0.50/24", "confirm": true}"#,
+    );
 }
 
 impl Action for LxcNicAdd {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::instant();
+    const CONTROL: Control = Control::instant().confirmed();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Container).await?;
         let bridge = pve.bridge(self.bridge.as_deref(), &guest.node).await?;
