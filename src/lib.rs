@@ -19,5 +19,6 @@ pub mod progress;
 pub mod pve;
 pub mod render;
 pub mod sandbox;
+mod schema;
 pub mod tool;
 pub mod tools;

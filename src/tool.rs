@@ -3,7 +3,6 @@
 
 use std::{future::Future, pin::Pin};
 
-use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -13,7 +12,7 @@ pub use serde::{Deserialize, Serialize};
 use crate::{
     call::{self, Answer, Cx},
     config::ALL_CLUSTERS,
-    everywhere,
+    everywhere, schema,
 };
 pub use crate::{
     error::{Error, Result},
@@ -170,8 +169,8 @@ impl Entry {
             effect: Effect::Read,
             api: T::API,
             control: None,
-            input: schema::<T>,
-            output: output_schema::<T::Output>,
+            input: schema::of_input::<T>,
+            output: schema::of_output::<T::Output>,
             run: |cx, args| Box::pin(call::query::<T>(cx, args)),
         }
     }
@@ -193,8 +192,8 @@ impl Entry {
             effect: T::EFFECT,
             api: T::API,
             control: Some(T::CONTROL),
-            input: schema::<T>,
-            output: output_schema::<Outcome>,
+            input: schema::of_input::<T>,
+            output: schema::of_output::<Outcome>,
             run: |cx, args| Box::pin(call::action::<T>(cx, args)),
         }
     }
@@ -230,40 +229,7 @@ impl Entry {
     /// server's instructions. What is not listed is taken all the same.
     pub fn listed_schema(&self, clusters: &[&str]) -> Map<String, Value> {
         let core = crate::tools::CORE.contains(&self.name);
-        let mut schema = self.input_schema(clusters);
-        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-            for (key, words) in SHARED {
-                let Some(listed) = properties.get_mut(*key).and_then(Value::as_object_mut) else { continue };
-                if listed.get("description").is_some_and(|description| description == words) {
-                    listed.remove("description");
-                    // A guest can always be told from others by its VMID.
-                    if *key == "node" && !core {
-                        properties.remove(*key);
-                    }
-                }
-            }
-            if let Some(control) = &self.control {
-                for key in call::control_properties(control).keys() {
-                    let hidden = match key.as_str() {
-                        "dry_run" | "confirm" => false,
-                        // Where it waits unasked there is little to say.
-                        "wait" => control.instant || (control.wait && !control.polled),
-                        _ => !control.polled,
-                    };
-                    if hidden {
-                        properties.remove(key);
-                    } else if let Some(property) = properties.get_mut(key).and_then(Value::as_object_mut) {
-                        property.remove("description");
-                    }
-                }
-            }
-        }
-        let mut schema = Value::Object(schema);
-        slim(&mut schema);
-        match schema {
-            Value::Object(schema) => schema,
-            _ => Map::new(),
-        }
+        schema::listed(self.input_schema(clusters), self.control.as_ref(), core)
     }
 
     /// JSON Schema of `structuredContent`, as one cluster answers.
@@ -277,12 +243,7 @@ impl Entry {
 
     /// As [`Entry::output_schema_for`], without the words: clients check results against it, and some show it to the model.
     pub fn listed_output_schema(&self, clusters: &[&str]) -> Map<String, Value> {
-        let mut schema = Value::Object(self.output_schema_for(clusters));
-        wordless(&mut schema);
-        match schema {
-            Value::Object(schema) => schema,
-            _ => Map::new(),
-        }
+        schema::wordless(self.output_schema_for(clusters))
     }
 
     /// JSON Schema of `structuredContent` where these clusters are configured.
@@ -292,151 +253,5 @@ impl Entry {
             everywhere::widen(&mut schema);
         }
         schema
-    }
-}
-
-/// What many tools take alike, and what is said of it there.
-const SHARED: &[(&str, &str)] = &[
-    ("vmid", "VMID. Give this or `name`."),
-    ("name", "Exact name."),
-    ("node", "Its node: needed only where guests share a name."),
-    ("limit", "Most rows to return."),
-    ("cursor", "`next_cursor` of the page before."),
-];
-
-/// Drops every description.
-fn wordless(value: &mut Value) {
-    let Value::Object(map) = value else { return };
-    map.remove("description");
-    for (key, value) in map {
-        match (key.as_str(), value) {
-            ("properties", Value::Object(fields)) => fields.values_mut().for_each(wordless),
-            ("items" | "additionalProperties", value) => wordless(value),
-            ("anyOf" | "oneOf", Value::Array(choices)) => choices.iter_mut().for_each(wordless),
-            _ => {}
-        }
-    }
-}
-
-/// Drops what a model can do without.
-fn slim(value: &mut Value) {
-    let Value::Object(map) = value else { return };
-    for key in
-        ["minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern", "additionalProperties"]
-    {
-        map.remove(key);
-    }
-    let empty = |v: &Value| {
-        *v == Value::Bool(false) || v == "" || *v == Value::Array(vec![]) || *v == Value::Object(Map::new())
-    };
-    if map.get("default").is_some_and(empty) {
-        map.remove("default");
-    }
-    for (key, value) in map {
-        match (key.as_str(), value) {
-            ("properties", Value::Object(fields)) => fields.values_mut().for_each(slim),
-            ("items", value) => slim(value),
-            ("anyOf" | "oneOf", Value::Array(choices)) => choices.iter_mut().for_each(slim),
-            _ => {}
-        }
-    }
-}
-
-fn schema<T: JsonSchema>() -> Map<String, Value> {
-    generate::<T>(SchemaSettings::draft2020_12())
-}
-
-/// For results: what is written, not what would be read (an `Option` that is skipped when empty is not required).
-fn output_schema<T: JsonSchema>() -> Map<String, Value> {
-    let mut schema = generate::<T>(SchemaSettings::draft2020_12().for_serialize());
-    schema.remove("description");
-    schema
-}
-
-fn generate<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
-    let mut value =
-        settings.with(|s| s.inline_subschemas = true).into_generator().into_root_schema_for::<T>().to_value();
-    portable(&mut value);
-    match value {
-        Value::Object(mut schema) => {
-            schema.remove("$schema");
-            schema.remove("title");
-            schema
-        }
-        _ => Map::new(),
-    }
-}
-
-/// The words that such choices are between.
-fn words(choices: &[Value]) -> Option<Value> {
-    let word = |choice: &Value| match (&choice["const"], &choice["enum"]) {
-        (Value::String(word), _) => Some(vec![Value::from(word.as_str())]),
-        (_, Value::Array(words)) => Some(words.clone()),
-        _ => None,
-    };
-    choices.iter().map(word).collect::<Option<Vec<_>>>().map(|words| words.concat().into())
-}
-
-/// Keeps to what every client understands: no integer formats (Ajv prints "unknown format"), no `["string", "null"]`
-/// (Gemini's subset has no such thing; what may be null may be left out, and results never hold null).
-fn portable(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.remove("format");
-            if map.get("default").is_some_and(Value::is_null) {
-                map.remove("default");
-            }
-            if let Some(Value::Array(types)) = map.get_mut("type") {
-                types.retain(|t| t != "null");
-                if let [one] = types.as_slice() {
-                    let one = one.clone();
-                    map.insert("type".to_owned(), one);
-                }
-            }
-            // An optional enumeration is written as a choice between it and null.
-            if let Some(Value::Array(choices)) = map.get_mut("anyOf") {
-                choices.retain(|c| c["type"] != "null");
-                if let [Value::Object(one)] = choices.as_slice() {
-                    let mut one = one.clone();
-                    map.remove("anyOf");
-                    one.append(map);
-                    *map = one;
-                }
-            }
-            // An enumeration whose values have descriptions is written as a choice between constants.
-            if let Some(words) = map.get("oneOf").and_then(Value::as_array).and_then(|choices| words(choices)) {
-                map.remove("oneOf");
-                map.insert("type".to_owned(), "string".into());
-                map.insert("enum".to_owned(), words);
-            }
-            if let Some(Value::Array(all)) = map.get_mut("enum") {
-                all.retain(|v| !v.is_null());
-            }
-            for (key, value) in map {
-                match (key.as_str(), value) {
-                    // Anything at all: some clients know no schema that is a mere `true`.
-                    ("items", items @ Value::Bool(true)) => *items = Value::Object(Map::new()),
-                    // The keys in here are names of fields (one may be called `format`), not words of the schema.
-                    ("properties", Value::Object(fields)) => fields.values_mut().for_each(portable),
-                    (_, value) => portable(value),
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(portable),
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_said_of_all_is_what_is_said_of_each() {
-        let (guest, page) = (schema::<GuestRef>(), schema::<crate::tools::Page>());
-        for (key, words) in SHARED {
-            let said = [&guest, &page].iter().find_map(|schema| schema["properties"].get(*key));
-            assert_eq!(said.map(|property| &property["description"]), Some(&Value::from(*words)), "{key}");
-        }
     }
 }
