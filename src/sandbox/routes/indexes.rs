@@ -10,7 +10,23 @@ pub const ROUTES: &[Route] = &[
     Route::get("/cluster", |_| list("name", CLUSTER)),
     Route::get("/cluster/ha", |_| list("id", &["status", "resources", "groups", "rules"])),
     Route::get("/cluster/ha/status", |_| list("name", &["current", "manager_status"])),
+    Route::get("/cluster/acme", |_| {
+        list("name", &["plugins", "account", "tos", "meta", "directories", "challenge-schema"])
+    }),
+    Route::get("/cluster/jobs", |_| list("subdir", &["realm-sync", "schedule-analyze"])),
+    Route::get("/cluster/mapping", |_| list("name", &["dir", "pci", "usb"])),
+    Route::get("/cluster/metrics", |_| list("name", &["server", "export"])),
+    Route::get("/cluster/notifications", |_| {
+        list("name", &["endpoints", "matcher-fields", "matcher-field-values", "matchers", "targets"])
+    }),
+    Route::get("/cluster/notifications/endpoints", |_| list("name", &["gotify", "sendmail", "smtp", "webhook"])),
     Route::get("/nodes/{node}", node),
+    Route::get("/nodes/{node}/capabilities", |_| list("name", &["qemu"])),
+    Route::get("/nodes/{node}/capabilities/qemu", |_| list("name", &["cpu", "cpu-flags", "machines", "migration"])),
+    Route::get("/nodes/{node}/disks", |_| {
+        list("name", &["initgpt", "list", "smart", "lvm", "lvmthin", "directory", "wipedisk", "zfs"])
+    }),
+    Route::get("/nodes/{node}/hardware", |_| list("type", &["pci", "usb"])),
 ];
 
 const ACCESS: &[&str] = &["users", "groups", "roles", "acl", "domains", "openid", "tfa", "ticket", "password"];

@@ -5,6 +5,7 @@ mod accounts;
 mod backup_jobs;
 mod cluster;
 mod content;
+mod defaults;
 mod firewall;
 mod guests;
 mod ha;
@@ -37,6 +38,7 @@ pub const FAMILIES: &[&[Route]] = &[
     roles::ROUTES,
     pools::ROUTES,
     cluster::ROUTES,
+    defaults::ROUTES,
     resources::ROUTES,
     nodes::ROUTES,
     node_power::ROUTES,
