@@ -27,8 +27,9 @@ pub fn run(as_json: bool) -> Result<ExitCode> {
         print(&serde_json::to_string_pretty(&all).map_err(|e| Error::internal(e.to_string()))?);
         return Ok(ExitCode::SUCCESS);
     }
+    let width = tools::all().map(|tool| tool.name.len()).max().unwrap_or_default();
     for (family, tools) in tools::FAMILIES {
-        print(family);
+        print(&family.replace('_', " "));
         for tool in *tools {
             let mark = match tool.effect {
                 Effect::Read => "reads",
@@ -36,7 +37,7 @@ pub fn run(as_json: bool) -> Result<ExitCode> {
                 Effect::Destroy => "destroys",
                 Effect::Execute => "executes",
             };
-            print(&format!("  {:<26} {mark:<9} {}", tool.name, tool.title));
+            print(&format!("  {:<width$} {mark:<9} {}", tool.name, tool.title));
         }
     }
     Ok(ExitCode::SUCCESS)
