@@ -2,7 +2,7 @@
 //! answer that was lost is looked for in the task list before it is called unclear.
 
 use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::{
@@ -70,10 +70,11 @@ pub async fn run<T: Action>(
     }
     if outcome.state == State::Done {
         let read = tool.result(reader, plan, Done { answers: &answers, wait }).await;
-        outcome.result = read.map_err(|e| with_done(e, &done))?;
-        if let Some(next) = outcome.result.as_ref().and_then(|result| tool.goes_on(plan, result)) {
+        let result = read.map_err(|e| with_done(e, &done))?;
+        if let Some(next) = result.as_ref().and_then(|result| tool.goes_on(plan, result)) {
             (outcome.state, outcome.next) = (State::Running, Some(next));
         }
+        outcome.result = result.map(object);
     }
     if wait.is_some() {
         outcome.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
@@ -135,11 +136,19 @@ async fn side_by_side(
         more.extend(failed.map(|e| format!("failed too: {e}")));
         return Err(with_done(first, &more));
     }
-    outcome.result = Some(json!({"tasks": tasks}));
+    outcome.result = Some(object(json!({"tasks": tasks})));
     if wait.is_some() {
         outcome.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
     }
     Ok(outcome)
+}
+
+/// Clients want the result of every tool to be an object.
+fn object(result: Value) -> Map<String, Value> {
+    match result {
+        Value::Object(result) => result,
+        other => Map::from_iter([("data".to_owned(), other)]),
+    }
 }
 
 /// How long a step that others build on is waited for when the caller does not wait for the whole.

@@ -149,9 +149,9 @@ pub struct Outcome {
     pub problems: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What came of it, where that is more than that it was done.
+    /// What came of it, where that is more than that it was done; what is no object stands under `data`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub result: Option<Value>,
+    pub result: Option<Map<String, Value>>,
     /// Of the last task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upid: Option<String>,

@@ -175,7 +175,14 @@ fn portable(value: &mut Value) {
                     // Anything at all: some clients know no schema that is a mere `true`.
                     ("items", items @ Value::Bool(true)) => *items = Value::Object(Map::new()),
                     // The keys in here are names of fields (one may be called `format`), not words of the schema.
-                    ("properties", Value::Object(fields)) => fields.values_mut().for_each(portable),
+                    ("properties", Value::Object(fields)) => {
+                        for field in fields.values_mut() {
+                            match field {
+                                Value::Bool(true) => *field = Value::Object(Map::new()),
+                                field => portable(field),
+                            }
+                        }
+                    }
                     (_, value) => portable(value),
                 }
             }

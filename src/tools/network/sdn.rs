@@ -93,7 +93,7 @@ struct Subnet {
     #[serde(skip_serializing_if = "Option::is_none")]
     snat: Option<bool>,
     #[serde(rename = "dhcp-range", skip_serializing_if = "Option::is_none")]
-    dhcp_range: Option<Value>,
+    dhcp_range: Option<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
 }
