@@ -2,6 +2,7 @@
 //! themselves, so that every tool is checked alike; knows nothing of tools. A check is a courtesy: what cannot be read is
 //! not told, and Proxmox has the last word.
 
+mod asked;
 mod guests;
 mod looks;
 mod parameters;
@@ -11,7 +12,7 @@ mod room;
 
 use futures::future::join_all;
 
-use self::looks::Look;
+use self::{asked::Asked, looks::Look};
 use crate::{plan::Plan, pve::Reader};
 
 /// What was looked at.
@@ -59,11 +60,12 @@ pub async fn run(pve: &Reader<'_>, plan: &Plan) -> Checked {
         all.add(parameters::check(pve.api(), request).unwrap_or_default());
     }
     let mut looks = looks::of(plan);
-    for look in room::of(pve, plan).await {
+    let asked = Asked::new(*pve);
+    for look in room::of(&asked, plan).await {
         looks::add(&mut looks, look);
     }
-    let found = join_all(looks.iter().map(|look| look_at(pve, plan, look)));
-    let (found, rights) = tokio::join!(found, privileges::check(pve, &plan.requests));
+    let found = join_all(looks.iter().map(|look| look_at(&asked, plan, look)));
+    let (found, rights) = tokio::join!(found, privileges::check(&asked, pve.api(), &plan.requests));
     for one in found.into_iter().flatten() {
         all.add(one);
     }
@@ -71,7 +73,7 @@ pub async fn run(pve: &Reader<'_>, plan: &Plan) -> Checked {
     all
 }
 
-async fn look_at(pve: &Reader<'_>, plan: &Plan, look: &Look) -> Option<Checked> {
+async fn look_at(pve: &Asked<'_>, plan: &Plan, look: &Look) -> Option<Checked> {
     match look {
         Look::Guest(guest) => guests::look(pve, plan, guest).await,
         Look::Node(node) => places::node(pve, node).await,

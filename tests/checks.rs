@@ -115,3 +115,21 @@ async fn the_plans_of_all_examples_are_good_ones() {
         assert_eq!(lines(&plan, "problems"), Vec::<String>::new(), "{}", entry.name);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn looking_asks_for_each_thing_once() {
+    let test = start(options()).await;
+    let clone = json!({"source_vmid": 9000, "new_vmid": 500, "target_node": "pve2", "storage": "nas", "dry_run": true});
+    test.call("proxmox-clone-vm", clone).await;
+    // Two nodes are looked at, and one list tells of both.
+    assert_eq!(test.sent.matching(|_, path| path == "/nodes").len(), 1);
+    assert_eq!(test.sent.matching(|_, path| path == "/nodes/pve2/storage").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_grows_to_a_size_takes_the_difference() {
+    let test = start(options()).await;
+    let resize = json!({"vmid": 104, "disk": "scsi0", "size": "6000G", "dry_run": true});
+    let plan = test.call("proxmox-resize-vm-disk", resize).await;
+    assert!(lines(&plan, "warnings").join("; ").contains("5960 GiB are asked of storage local-lvm"), "{plan}");
+}

@@ -2,11 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{Checked, looks::GuestLook};
-use crate::{
-    plan::Plan,
-    pve::{Reader, Request},
-};
+use super::{Checked, asked::Asked, looks::GuestLook};
+use crate::{plan::Plan, pve::Request};
 
 /// The part of a configuration that forbids things.
 #[derive(Deserialize)]
@@ -23,7 +20,7 @@ struct Snapshot {
     name: String,
 }
 
-pub async fn look(pve: &Reader<'_>, plan: &Plan, guest: &GuestLook) -> Option<Checked> {
+pub async fn look(pve: &Asked<'_>, plan: &Plan, guest: &GuestLook) -> Option<Checked> {
     let config: Config = pve.get(guest.path("config")).await.ok()?;
     let name = guest.name();
     let mut all = Checked::default();
@@ -75,7 +72,7 @@ fn kept_by(name: &str, what: &str, there: bool, purge: bool) -> Checked {
     }
 }
 
-async fn is_ha(pve: &Reader<'_>, guest: &GuestLook) -> Option<bool> {
+async fn is_ha(pve: &Asked<'_>, guest: &GuestLook) -> Option<bool> {
     #[derive(Deserialize)]
     struct Ha {
         sid: String,
@@ -84,12 +81,12 @@ async fn is_ha(pve: &Reader<'_>, guest: &GuestLook) -> Option<bool> {
     Some(all.iter().any(|ha| ha.sid.split_once(':').is_some_and(|(_, vmid)| vmid == guest.vmid)))
 }
 
-async fn replication_jobs(pve: &Reader<'_>, guest: &GuestLook) -> Vec<String> {
+async fn replication_jobs(pve: &Asked<'_>, guest: &GuestLook) -> Vec<String> {
     #[derive(Deserialize)]
     struct Job {
         id: String,
         guest: u32,
     }
-    let all: Vec<Job> = pve.request(&Request::get("/cluster/replication")).await.unwrap_or_default();
+    let all: Vec<Job> = pve.request(Request::get("/cluster/replication")).await.unwrap_or_default();
     all.into_iter().filter(|job| job.guest.to_string() == guest.vmid).map(|job| job.id).collect()
 }

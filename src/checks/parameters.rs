@@ -22,13 +22,9 @@ pub fn check(api: &Api, request: &Request) -> Option<Checked> {
         };
         params.insert(key.to_string(), given);
     }
-    let errors = endpoint.validate(&params).err()?;
     // A secret was not looked at: its place was.
     let secret = |key: &str| request.params.iter().any(|(k, value)| k == key && matches!(value, Param::Secret(_)));
-    let words = errors.iter().filter(|(key, _)| !secret(key)).map(|(key, message)| {
-        let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        format!("{key}: {}", lines.join(" "))
-    });
-    let problems: Vec<String> = words.collect();
+    let complaints = endpoint.complaints(&params).into_iter().filter(|(key, _)| !secret(key));
+    let problems: Vec<String> = complaints.map(|(key, message)| format!("{key}: {message}")).collect();
     (!problems.is_empty()).then(|| Checked { problems, ..Checked::default() })
 }

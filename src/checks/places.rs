@@ -2,13 +2,13 @@
 
 use serde::Deserialize;
 
-use super::Checked;
+use super::{Checked, asked::Asked};
 use crate::{
     error::Kind,
-    pve::{Reader, Request, encode},
+    pve::{Request, encode},
 };
 
-pub async fn node(pve: &Reader<'_>, node: &str) -> Option<Checked> {
+pub async fn node(pve: &Asked<'_>, node: &str) -> Option<Checked> {
     #[derive(Deserialize)]
     struct Row {
         node: String,
@@ -35,7 +35,7 @@ struct Row {
     avail: Option<u64>,
 }
 
-pub async fn storage(pve: &Reader<'_>, name: &str, node: &str, content: &str, bytes: u64) -> Option<Checked> {
+pub async fn storage(pve: &Asked<'_>, name: &str, node: &str, content: &str, bytes: u64) -> Option<Checked> {
     let rows: Vec<Row> = pve.get(format!("/nodes/{}/storage", encode(node))).await.ok()?;
     // The list holds what the token may see.
     if rows.is_empty() {
@@ -60,7 +60,7 @@ pub async fn storage(pve: &Reader<'_>, name: &str, node: &str, content: &str, by
     Some(all)
 }
 
-pub async fn volume(pve: &Reader<'_>, volid: &str, node: &str) -> Option<Checked> {
+pub async fn volume(pve: &Asked<'_>, volid: &str, node: &str) -> Option<Checked> {
     #[derive(Deserialize)]
     struct Found {
         volid: String,
@@ -76,13 +76,13 @@ pub async fn volume(pve: &Reader<'_>, volid: &str, node: &str) -> Option<Checked
     }
 }
 
-pub async fn bridge(pve: &Reader<'_>, bridge: &str, node: &str) -> Option<Checked> {
+pub async fn bridge(pve: &Asked<'_>, bridge: &str, node: &str) -> Option<Checked> {
     #[derive(Deserialize)]
     struct Found {
         iface: String,
     }
     let path = format!("/nodes/{}/network", encode(node));
-    let found: Vec<Found> = pve.request(&Request::get(path).param("type", "any_bridge")).await.ok()?;
+    let found: Vec<Found> = pve.request(Request::get(path).param("type", "any_bridge")).await.ok()?;
     if found.is_empty() {
         return None;
     }
@@ -96,9 +96,9 @@ pub async fn bridge(pve: &Reader<'_>, bridge: &str, node: &str) -> Option<Checke
 }
 
 /// With `vmid`, `nextid` is a check: it knows guests that the token may not see, too.
-pub async fn free_vmid(pve: &Reader<'_>, vmid: u32) -> Option<Checked> {
+pub async fn free_vmid(pve: &Asked<'_>, vmid: u32) -> Option<Checked> {
     let request = Request::get("/cluster/nextid").param("vmid", vmid);
-    match pve.request::<serde_json::Value>(&request).await {
+    match pve.request::<serde_json::Value>(request).await {
         Ok(_) => Some(Checked::good(format!("VMID {vmid} is free"))),
         Err(e) if e.kind() == Kind::BadArgument || e.is_conflict() => {
             Some(Checked::problem(format!("VMID {vmid} is taken")))

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::join_all;
 use http::Method;
 
-use super::Checked;
+use super::{Checked, asked::Asked};
 use crate::pve::{
-    GuestKind, PropertyString, Reader, Request,
+    GuestKind, PropertyString, Request,
     api::{Access, Api, Permission, option_privilege},
 };
 
@@ -33,11 +33,11 @@ enum Need {
 /// Privileges by path.
 type Held = BTreeMap<String, BTreeSet<String>>;
 
-pub async fn check(pve: &Reader<'_>, requests: &[Request]) -> Option<Checked> {
+pub async fn check(pve: &Asked<'_>, api: &Api, requests: &[Request]) -> Option<Checked> {
     let needs: Vec<Need> = requests
         .iter()
         .filter(|request| request.method != Method::GET)
-        .flat_map(|request| needs(pve.api(), request))
+        .flat_map(|request| needs(api, request))
         .collect();
     let mut paths = BTreeSet::new();
     needs.iter().for_each(|need| need.paths(&mut paths));
@@ -55,9 +55,9 @@ pub async fn check(pve: &Reader<'_>, requests: &[Request]) -> Option<Checked> {
     })
 }
 
-async fn held(pve: &Reader<'_>, path: String) -> Option<(String, BTreeSet<String>)> {
+async fn held(pve: &Asked<'_>, path: String) -> Option<(String, BTreeSet<String>)> {
     let request = Request::get("/access/permissions").param("path", &path);
-    let answer: BTreeMap<String, BTreeMap<String, bool>> = pve.request(&request).await.ok()?;
+    let answer: BTreeMap<String, BTreeMap<String, bool>> = pve.request(request).await.ok()?;
     let privileges = answer.into_values().flat_map(BTreeMap::into_keys).collect();
     Some((path, privileges))
 }

@@ -1,13 +1,16 @@
 //! How much a plan is going to write where only a guest's configuration tells: copies of its disks, and disks that grow.
 
-use super::looks::{Look, content_of};
+use super::{
+    asked::Asked,
+    looks::{Look, content_of},
+};
 use crate::{
     plan::Plan,
-    pve::{PropertyString, Reader, Request},
+    pve::{PropertyString, Request, size},
 };
 
 /// The storages that full clones and growing disks take room on.
-pub async fn of(pve: &Reader<'_>, plan: &Plan) -> Vec<Look> {
+pub async fn of(pve: &Asked<'_>, plan: &Plan) -> Vec<Look> {
     let mut looks = Vec::new();
     for request in &plan.requests {
         looks.extend(of_request(pve, request).await.unwrap_or_default());
@@ -15,12 +18,12 @@ pub async fn of(pve: &Reader<'_>, plan: &Plan) -> Vec<Look> {
     looks
 }
 
-async fn of_request(pve: &Reader<'_>, request: &Request) -> Option<Vec<Look>> {
+async fn of_request(pve: &Asked<'_>, request: &Request) -> Option<Vec<Look>> {
     let segments: Vec<&str> = request.path.split('/').skip(1).collect();
     let ["nodes", node, kind @ ("qemu" | "lxc"), vmid, deed @ ("clone" | "resize")] = segments.as_slice() else {
         return None;
     };
-    let grows = request.param_of("disk").zip(request.param_of("size").and_then(|size| size.strip_prefix('+')));
+    let grows = request.param_of("disk").zip(request.param_of("size"));
     let copies = *deed == "clone" && request.param_of("full") == Some("1");
     if !copies && grows.is_none() {
         return None;
@@ -38,24 +41,16 @@ async fn of_request(pve: &Reader<'_>, request: &Request) -> Option<Vec<Look>> {
         let value = PropertyString::parse(value.as_str().unwrap_or_default());
         let (Some(volume), Some(size)) = (value.first(), value.get("size")) else { continue };
         match grows {
-            Some((disk, more)) if disk == key => looks.extend(look(volume, bytes(more)?)),
-            None if value.get("media") != Some("cdrom") => looks.extend(look(volume, bytes(size)?)),
+            Some((disk, new)) if disk == key => {
+                let more = match new.strip_prefix('+') {
+                    Some(more) => size::configured(more)?,
+                    None => size::configured(new)?.saturating_sub(size::configured(size)?),
+                };
+                looks.extend(look(volume, more));
+            }
+            None if value.get("media") != Some("cdrom") => looks.extend(look(volume, size::configured(size)?)),
             _ => {}
         }
     }
     Some(looks)
-}
-
-/// `32G`, `512M`, `4T`, or bytes.
-fn bytes(size: &str) -> Option<u64> {
-    let number = size.trim_end_matches(['K', 'M', 'G', 'T']);
-    let unit = match &size[number.len()..] {
-        "" => 1.0,
-        "K" => 1024.0,
-        "M" => 1024.0_f64.powi(2),
-        "G" => 1024.0_f64.powi(3),
-        "T" => 1024.0_f64.powi(4),
-        _ => return None,
-    };
-    number.parse::<f64>().ok().map(|n| (n * unit) as u64)
 }

@@ -111,12 +111,12 @@ impl<'a> Options<'a> {
         let mut params: Params = values.into_iter().map(|(k, v)| (k.to_owned(), Given::from(v))).collect();
         params.insert("node".to_owned(), Given::from(self.guest.node.as_str()));
         params.insert("vmid".to_owned(), Given::Text(self.guest.vmid.to_string()));
-        let Err(errors) = self.endpoint.validate(&params) else { return Ok(()) };
-        let words = errors.iter().map(|(key, message)| {
-            let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            format!("{key}: {}", lines.join(" "))
-        });
-        Err(Error::bad_argument(words.collect::<Vec<_>>().join("; ")).hint("nothing was sent"))
+        let complaints = self.endpoint.complaints(&params);
+        if complaints.is_empty() {
+            return Ok(());
+        }
+        let words: Vec<String> = complaints.iter().map(|(key, message)| format!("{key}: {message}")).collect();
+        Err(Error::bad_argument(words.join("; ")).hint("nothing was sent"))
     }
 
     /// The present value with the keys that are given changed, and those that are null removed.

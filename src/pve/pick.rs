@@ -44,11 +44,26 @@ impl Vmids {
     }
 }
 
-/// A row of `GET /nodes`.
-#[derive(Deserialize)]
-struct Node {
-    node: String,
-    status: Option<String>,
+/// A row of `GET /nodes`; memory in bytes, absent without Sys.Audit.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeHere {
+    pub node: String,
+    pub status: Option<String>,
+    mem: Option<u64>,
+    maxmem: Option<u64>,
+}
+
+impl NodeHere {
+    pub fn is_online(&self) -> bool {
+        self.status.as_deref() == Some("online")
+    }
+    /// Memory that is free, in bytes.
+    pub fn free(&self) -> Option<u64> {
+        Some(self.maxmem?.saturating_sub(self.mem?))
+    }
+    pub fn maxmem(&self) -> Option<u64> {
+        self.maxmem
+    }
 }
 
 /// A row of `GET /nodes/{node}/storage`; sizes in bytes.
@@ -82,8 +97,7 @@ impl Reader<'_> {
         match nodes.as_slice() {
             [only] => Ok(only.node.clone()),
             several => {
-                let online: Vec<&str> =
-                    several.iter().filter(|n| n.status.as_deref() == Some("online")).map(|n| n.node.as_str()).collect();
+                let online: Vec<&str> = several.iter().filter(|n| n.is_online()).map(|n| n.node.as_str()).collect();
                 Err(Error::bad_argument("node: missing; expected the name of a node")
                     .hint(format!("online: {}; or set PROXMOX_DEFAULT_NODE", online.join(", "))))
             }
@@ -104,8 +118,12 @@ impl Reader<'_> {
             .hint(format!("known: {}", names.join(", "))))
     }
 
-    async fn nodes(&self) -> Result<Vec<Node>> {
-        let mut nodes: Vec<Node> = self.get("/nodes").await?;
+    /// All nodes, by name.
+    ///
+    /// # Errors
+    /// Proxmox's.
+    pub async fn nodes(&self) -> Result<Vec<NodeHere>> {
+        let mut nodes: Vec<NodeHere> = self.get("/nodes").await?;
         nodes.sort_by(|a, b| a.node.cmp(&b.node));
         Ok(nodes)
     }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Reader, Request, encode};
+use super::{NodeHere, Reader, Request, encode};
 use crate::error::{Error, Kind, Result};
 
 /// The node for a new guest.
@@ -11,21 +11,6 @@ pub struct Place {
     pub node: String,
     /// Why this one, where it was chosen.
     pub why: Option<String>,
-}
-
-/// A row of `GET /nodes`; memory in bytes, absent without Sys.Audit.
-#[derive(Deserialize)]
-struct Node {
-    node: String,
-    status: Option<String>,
-    mem: Option<u64>,
-    maxmem: Option<u64>,
-}
-
-impl Node {
-    fn free(&self) -> Option<u64> {
-        Some(self.maxmem?.saturating_sub(self.mem?))
-    }
 }
 
 /// A row of `GET /nodes/{node}/storage/{storage}/content`.
@@ -47,9 +32,9 @@ impl Reader<'_> {
         if let Some(node) = self.default_node() {
             return Ok(Place { node: node.to_owned(), why: Some(format!("{node} is the default node")) });
         }
-        let mut nodes: Vec<Node> = self.get("/nodes").await?;
+        let mut nodes = self.nodes().await?;
         if nodes.len() > 1 {
-            nodes.retain(|n| n.status.as_deref() == Some("online"));
+            nodes.retain(NodeHere::is_online);
         }
         nodes.sort_by(|a, b| b.free().cmp(&a.free()).then_with(|| a.node.cmp(&b.node)));
         match nodes.as_slice() {
@@ -60,7 +45,7 @@ impl Reader<'_> {
                 let why = format!(
                     "{node} has the most free memory of {} online nodes ({free} of {} GiB)",
                     nodes.len(),
-                    first.maxmem.map_or(0, gib)
+                    first.maxmem().map_or(0, gib)
                 );
                 Ok(Place { node: first.node.clone(), why: Some(why) })
             }

@@ -5,12 +5,11 @@ mod import;
 mod relocate;
 mod remove;
 mod resize;
-mod size;
 
 use serde_json::Value;
 
 use crate::{
-    pve::{GuestConfig, GuestKind, PropertyString, encode},
+    pve::{GuestConfig, GuestKind, PropertyString, encode, size},
     tool::*,
 };
 

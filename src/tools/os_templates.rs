@@ -144,17 +144,11 @@ impl Query for ListOsTemplates {
 impl ListOsTemplates {
     /// The index is the same on all nodes: any that is online will do.
     async fn node(&self, pve: &Reader<'_>) -> Result<String> {
-        #[derive(Deserialize)]
-        struct Node {
-            node: String,
-            status: Option<String>,
-        }
         if let Some(node) = self.node.as_deref().or(pve.default_node()) {
             return Ok(node.to_owned());
         }
-        let mut nodes: Vec<Node> = pve.get("/nodes").await?;
-        nodes.sort_by(|a, b| a.node.cmp(&b.node));
-        let online = nodes.iter().find(|node| node.status.as_deref() == Some("online")).or(nodes.first());
+        let nodes = pve.nodes().await?;
+        let online = nodes.iter().find(|node| node.is_online()).or(nodes.first());
         online.map(|node| node.node.clone()).ok_or_else(|| Error::not_found("node: there is none"))
     }
 }

@@ -99,6 +99,16 @@ impl Checked {
 }
 
 impl Endpoint {
+    /// As [`Endpoint::validate`], each message on one line: for people.
+    pub fn complaints(&self, params: &Params) -> Vec<(String, String)> {
+        let one_line = |message: String| {
+            let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            lines.join(" ")
+        };
+        let errors = self.validate(params).err().unwrap_or_default();
+        errors.into_iter().map(|(key, message)| (key, one_line(message))).collect()
+    }
+
     /// Checks the parameters of a call, those of the path included.
     ///
     /// # Errors

@@ -4,11 +4,11 @@ use serde_json::{Map, Value};
 
 use super::{
     lxc::Address,
-    source::{boot_disk, gib, rewired, seed_drive, template},
+    source::{boot_disk, rewired, seed_drive, template},
     text,
 };
 use crate::{
-    pve::{GuestConfig, SshKeys},
+    pve::{GuestConfig, SshKeys, size},
     tool::*,
 };
 
@@ -274,17 +274,17 @@ impl Wanted<'_> {
     /// Disks only grow.
     fn grow(&self, plan: Plan, clone: &Guest, config: &GuestConfig) -> Plan {
         let Some(wanted) = self.hardware.disk_gb else { return plan };
-        let Some((key, size)) = boot_disk(config) else {
+        let Some((key, present)) = boot_disk(config) else {
             return plan.warn_if(true, || "the template has no disk that could grow".to_owned());
         };
-        let old = gib(&size);
-        if old.is_some_and(|old| old >= wanted as f64) {
-            let plan = plan.warn_if(old.is_some_and(|old| old > wanted as f64), || {
-                format!("{key} has {size} already, and disks only grow: it keeps that")
+        let (old, new) = (size::configured(&present), wanted.saturating_mul(1 << 30));
+        if old.is_some_and(|old| old >= new) {
+            let plan = plan.warn_if(old.is_some_and(|old| old > new), || {
+                format!("{key} has {present} already, and disks only grow: it keeps that")
             });
             return plan;
         }
-        plan.change(&format!("{key} size"), Some(size), Some(format!("{wanted}G")))
+        plan.change(&format!("{key} size"), Some(present), Some(format!("{wanted}G")))
             .step(Request::put(clone.path("resize")).param("disk", &key).param("size", format!("{wanted}G")))
     }
 }

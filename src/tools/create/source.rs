@@ -87,18 +87,3 @@ pub(super) fn seed_drive(config: &GuestConfig, storage: Option<&str>) -> Option<
     let key = ["ide2", "ide0", "ide1", "ide3", "scsi30"].into_iter().find(|key| config.get(key).is_none())?;
     Some((key, format!("{storage}:cloudinit")))
 }
-
-/// `3584M` and the like in GiB.
-pub(super) fn gib(size: &str) -> Option<f64> {
-    let unit = size.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let number: f64 = size.strip_suffix(unit)?.parse().ok()?;
-    let scale = match unit {
-        "K" => 1.0 / 1_048_576.0,
-        "M" => 1.0 / 1024.0,
-        "G" => 1.0,
-        "T" => 1024.0,
-        "" => 1.0 / 1_073_741_824.0,
-        _ => return None,
-    };
-    Some(number * scale)
-}

@@ -1,7 +1,7 @@
 //! Growing disks: Proxmox only makes them larger.
 
-use super::{What, disk, size};
-use crate::tool::*;
+use super::{What, disk};
+use crate::{pve::size, tool::*};
 
 /// Grow a VM's disk by grow_gb or to size; grow the file system in the guest afterwards.
 #[derive(Deserialize, JsonSchema)]

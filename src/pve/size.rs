@@ -1,6 +1,6 @@
 //! Sizes of disks as Proxmox writes them: `32G`, `512M`, powers of 1024.
 
-use crate::tool::{Error, Result};
+use crate::error::{Error, Result};
 
 const UNITS: [(char, u64); 4] = [('T', 1 << 40), ('G', 1 << 30), ('M', 1 << 20), ('K', 1 << 10)];
 
