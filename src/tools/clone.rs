@@ -10,6 +10,25 @@ pub const TOOLS: &[Entry] = &[Entry::action::<CloneVm>(), Entry::action::<CloneL
 /// Clone a VM or template into a new VM. Leave new_vmid out to take the next free one.
 #[derive(Deserialize, JsonSchema)]
 struct CloneVm {
+    #[serde(flatten)]
+    wanted: Wanted,
+    /// A DNS name.
+    #[schemars(length(min = 1, max = 255))]
+    name: Option<String>,
+}
+
+/// Clone a container or container template. Leave new_vmid out to take the next free one.
+#[derive(Deserialize, JsonSchema)]
+struct CloneLxc {
+    #[serde(flatten)]
+    wanted: Wanted,
+    #[schemars(length(min = 1, max = 255))]
+    hostname: Option<String>,
+}
+
+/// A clone of either kind, but for its name.
+#[derive(Deserialize, JsonSchema)]
+struct Wanted {
     #[schemars(range(min = 100, max = 999_999_999))]
     source_vmid: u32,
     #[schemars(range(min = 100, max = 999_999_999))]
@@ -17,35 +36,12 @@ struct CloneVm {
     source_node: Option<String>,
     /// Needs shared storage.
     target_node: Option<String>,
-    /// A DNS name.
-    #[schemars(length(min = 1, max = 255))]
-    name: Option<String>,
     /// For a full clone's disks.
     storage: Option<String>,
     /// Copy all disks; false: a linked clone of a template.
     #[serde(default = "yes")]
     full: bool,
     /// Clone this snapshot.
-    snapname: Option<String>,
-    pool: Option<String>,
-    description: Option<String>,
-}
-
-/// Clone a container or container template. Leave new_vmid out to take the next free one.
-#[derive(Deserialize, JsonSchema)]
-struct CloneLxc {
-    #[schemars(range(min = 100, max = 999_999_999))]
-    source_vmid: u32,
-    #[schemars(range(min = 100, max = 999_999_999))]
-    new_vmid: Option<u32>,
-    source_node: Option<String>,
-    target_node: Option<String>,
-    #[schemars(length(min = 1, max = 255))]
-    hostname: Option<String>,
-    storage: Option<String>,
-    #[serde(default = "yes")]
-    full: bool,
-    /// Needed while it runs.
     snapname: Option<String>,
     pool: Option<String>,
     description: Option<String>,
@@ -77,19 +73,7 @@ impl Action for CloneVm {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(900).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        let wanted = Wanted {
-            want: Want::Vm,
-            source: (self.source_vmid, self.source_node.as_deref()),
-            vmid: self.new_vmid,
-            target: self.target_node.as_deref(),
-            name: ("name", self.name.as_deref()),
-            storage: self.storage.as_deref(),
-            full: self.full,
-            snapname: self.snapname.as_deref(),
-            pool: self.pool.as_deref(),
-            description: self.description.as_deref(),
-        };
-        wanted.plan(pve).await
+        self.wanted.plan(pve, Want::Vm, ("name", self.name.as_deref())).await
     }
 }
 
@@ -97,65 +81,39 @@ impl Action for CloneLxc {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(900).confirmed();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        let wanted = Wanted {
-            want: Want::Container,
-            source: (self.source_vmid, self.source_node.as_deref()),
-            vmid: self.new_vmid,
-            target: self.target_node.as_deref(),
-            name: ("hostname", self.hostname.as_deref()),
-            storage: self.storage.as_deref(),
-            full: self.full,
-            snapname: self.snapname.as_deref(),
-            pool: self.pool.as_deref(),
-            description: self.description.as_deref(),
-        };
-        wanted.plan(pve).await
+        self.wanted.plan(pve, Want::Container, ("hostname", self.hostname.as_deref())).await
     }
 }
 
-/// A clone of either kind.
-struct Wanted<'a> {
-    want: Want,
-    source: (u32, Option<&'a str>),
-    vmid: Option<u32>,
-    target: Option<&'a str>,
-    /// The parameter of the name, which differs.
-    name: (&'static str, Option<&'a str>),
-    storage: Option<&'a str>,
-    full: bool,
-    snapname: Option<&'a str>,
-    pool: Option<&'a str>,
-    description: Option<&'a str>,
-}
-
-impl Wanted<'_> {
-    async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
+impl Wanted {
+    /// The name comes with its parameter, which differs.
+    async fn plan(&self, pve: &Reader<'_>, want: Want, (key, name): (&'static str, Option<&str>)) -> Result<Plan> {
         if !self.full && self.storage.is_some() {
             return Err(Error::bad_argument("storage: not possible for a linked clone (full: false)")
                 .hint("leave storage out: a linked clone's disks stay on the template's storage"));
         }
-        let (vmid, node) = self.source;
-        let source = GuestRef { vmid: Some(vmid), name: None, node: node.map(str::to_owned) };
-        let source = pve.guest(&source, self.want).await?;
-        let newid = match self.vmid {
+        let source = GuestRef { vmid: Some(self.source_vmid), name: None, node: self.source_node.clone() };
+        let source = pve.guest(&source, want).await?;
+        let newid = match self.new_vmid {
             Some(vmid) => vmid,
             None => pve.next_vmid().await?,
         };
-        let target = self.target.filter(|target| *target != source.node);
+        let target = self.target_node.as_deref().filter(|target| *target != source.node);
         let request = Request::post(source.path("clone"))
             .param("newid", newid)
-            .maybe(self.name.0, self.name.1)
+            .maybe(key, name)
             .maybe("target", target)
-            .maybe("storage", self.storage)
-            .maybe("snapname", self.snapname)
-            .maybe("pool", self.pool)
-            .maybe("description", self.description)
+            .maybe("storage", self.storage.as_deref())
+            .maybe("snapname", self.snapname.as_deref())
+            .maybe("pool", self.pool.as_deref())
+            .maybe("description", self.description.as_deref())
             .param("full", u8::from(self.full));
-        let name = self.name.1.map(|n| format!(" ({n})")).unwrap_or_default();
+        let called = name.map(|n| format!(" ({n})")).unwrap_or_default();
         let kind = if self.full { "full" } else { "linked" };
-        let snapshot = self.snapname.map(|snap| format!(" of its snapshot {snap}")).unwrap_or_default();
+        let snapshot = self.snapname.as_deref().map(|snap| format!(" of its snapshot {snap}")).unwrap_or_default();
         let node = target.unwrap_or(&source.node);
-        let summary = format!("clone {source} to {} {newid}{name} on {node} as a {kind} clone{snapshot}", source.kind);
+        let summary =
+            format!("clone {source} to {} {newid}{called} on {node} as a {kind} clone{snapshot}", source.kind);
         let linkable = source.template || self.snapname.is_some();
         let mut plan = Plan::new(summary)
             .about("vmid", newid)
@@ -164,21 +122,21 @@ impl Wanted<'_> {
             .warn_if(!self.full && !linkable, || {
                 format!("{source} is no template: Proxmox makes linked clones of templates only")
             });
-        if let Some(name) = self.name.1 {
+        if let Some(name) = name {
             plan = plan.about("name", name);
         }
         if let Some(target) = target {
             let config = pve.config(&source).await?;
             plan = shared(plan, pve, &source, &config, target).await?;
         }
-        if let Some(snapname) = self.snapname {
+        if let Some(snapname) = &self.snapname {
             plan = snapshot_there(plan, pve, &source, snapname).await?;
         } else if source.kind == GuestKind::Lxc && self.full && source.is_running() && pve.is_running(&source).await? {
             plan = plan.check(false, String::new, || {
                 format!("{source} is running: Proxmox clones a running container from a snapshot only (snapname)")
             });
         }
-        plan.chosen_vmid = self.vmid.is_none().then_some(newid);
+        plan.chosen_vmid = self.new_vmid.is_none().then_some(newid);
         Ok(plan)
     }
 }
