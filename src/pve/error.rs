@@ -11,7 +11,10 @@ use serde::Deserialize;
 
 pub use self::table::meaning;
 use super::{Request, perl, tls::fingerprint_line, transport::SendError};
-use crate::error::{Error, Kind};
+use crate::{
+    config::ONLY_CLUSTER,
+    error::{Error, Kind},
+};
 
 /// What an answer with an error looks like; every part may be missing.
 #[derive(Debug, Default, Deserialize)]
@@ -73,7 +76,7 @@ pub fn from_send(request: &Request, failure: SendError) -> Error {
                  `pvenode cert info` on the node before trusting it)"
             ),
         )
-        .hint(fingerprint_line(&presented)),
+        .hint(fingerprint_line(ONLY_CLUSTER, &presented)),
         SendError::Lost(words) if write => unclear(format!("the connection was lost before the answer: {words}")),
         SendError::Lost(words) => Error::new(Kind::Unavailable, format!("the connection was lost: {words}")),
         SendError::TimedOut(words) if write => unclear(words),
