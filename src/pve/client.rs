@@ -320,7 +320,10 @@ impl Client {
             });
         }
         let status = answer.status().as_u16();
-        let error = error::from_answer(request, &answer, &self.who());
+        let mut error = error::from_answer(request, &answer, &self.who());
+        if matches!(status, 403 | 501) {
+            error = error::with_facts(error, request, self.api(), &self.who());
+        }
         let read = request.method == Method::GET;
         let again = read && matches!(error.kind(), Kind::Unavailable | Kind::Locked) && status != 595;
         Err(Failed { again, error })
