@@ -44,6 +44,26 @@ const EXTRAS: &[Extra] = &[
         Some("tasks of others"),
     ),
     (&["proxmox-stop-task"], "/nodes/{node}", &["Sys.Modify"], Some("tasks of others")),
+    // Guests that are found by their names, or listed.
+    (
+        &[
+            "proxmox-backup-vm",
+            "proxmox-restore-vm",
+            "proxmox-run-backup-job",
+            "proxmox-ha-set",
+            "proxmox-ha-remove",
+            "proxmox-pool-add",
+            "proxmox-pool-remove",
+        ],
+        GUEST,
+        &["VM.Audit"],
+        None,
+    ),
+    (&["proxmox-list-infrastructure"], STORAGE, &["Datastore.Audit"], None),
+    (&["proxmox-list-os-templates"], STORAGE, &["Datastore.Audit"], Some("what is there already")),
+    (&["proxmox-list-networks"], "/nodes/{node}", &["Sys.Audit"], Some("what is no bridge")),
+    (&["proxmox-create-vm", "proxmox-create-lxc"], "/nodes/{node}", &["Sys.Audit"], Some("choosing a node")),
+    (&["proxmox-restore-vm"], GUEST, &["VM.Config.Options", "VM.Config.Network"], Some("a new name")),
     // New guests.
     (
         &["POST /nodes/{node}/qemu", "POST /nodes/{node}/lxc", "POST /nodes/{node}/{type}"],
