@@ -71,6 +71,9 @@ pub async fn run<T: Action>(
     if outcome.state == State::Done {
         let read = tool.result(reader, plan, Done { answers: &answers, wait }).await;
         let result = read.map_err(|e| with_done(e, &done))?;
+        if let Some(undo) = tool.undo(plan, Done { answers: &answers, wait }, result.as_ref()) {
+            outcome.set_undo(Some(&undo));
+        }
         if let Some(next) = result.as_ref().and_then(|result| tool.goes_on(plan, result)) {
             (outcome.state, outcome.next) = (State::Running, Some(next));
         }

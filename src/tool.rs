@@ -16,7 +16,7 @@ use crate::{
 };
 pub use crate::{
     error::{Error, Result},
-    plan::{Outcome, Plan},
+    plan::{Outcome, Plan, Undo},
     policy::Effect,
     pve::{Guest, GuestRef, Reader, Request, WaitOptions, Want},
 };
@@ -63,6 +63,11 @@ pub trait Action: Tool {
         _done: Done<'_>,
     ) -> impl Future<Output = Result<Option<Value>>> + Send {
         async { Ok(None) }
+    }
+
+    /// How it is taken back, where only the answers or the result tell (the file that a backup became); else the plan's.
+    fn undo(&self, _plan: &Plan, _done: Done<'_>, _result: Option<&Value>) -> Option<Undo> {
+        None
     }
 
     /// What to do next, where the result shows that what was begun goes on: the outcome is then `running`.
