@@ -236,8 +236,7 @@ impl Outcome {
             None => (None, None),
             Some(Undo::Never(why)) => (None, Some(why.clone())),
             Some(Undo::Call { tool, arguments, note }) => {
-                let call =
-                    UndoCall { tool: (*tool).to_owned(), arguments: arguments.clone(), note: note.clone() };
+                let call = UndoCall { tool: (*tool).to_owned(), arguments: arguments.clone(), note: note.clone() };
                 (Some(call), None)
             }
         };
