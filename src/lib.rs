@@ -22,3 +22,4 @@ pub mod sandbox;
 mod schema;
 pub mod tool;
 pub mod tools;
+pub mod toolsets;
