@@ -140,7 +140,7 @@ impl ServerHandler for Server {
             }
             None => Default::default(),
         };
-        let cx = Context { progress, cancel: context.ct.clone() };
+        let cx = Context { progress, cancel: context.ct.clone(), ..Context::default() };
         let outcome = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx).await;
         drop(cx);
         if let Some(forwarder) = forwarder {
