@@ -243,8 +243,9 @@ fn matched(form: &'static str, given: &[&str]) -> Option<BTreeMap<&'static str, 
         match variable(segment) {
             Some(name) => {
                 let value = percent_encoding::percent_decode_str(given).decode_utf8().ok()?;
-                values.insert(name, value.into_owned()).is_none().then_some(())?;
-                (!given.is_empty()).then_some(())?;
+                // No name has a slash; a task's may, where it is about a volume.
+                let is_name = !value.is_empty() && (name == "upid" || !value.contains('/'));
+                is_name.then(|| values.insert(name, value.into_owned()))?;
             }
             None => (segment == given).then_some(())?,
         }
