@@ -212,6 +212,18 @@ async fn the_reference_has_the_tools_that_are_allowed_in_full() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tools_are_listed_in_the_registry_s_order() {
+    let test = start(options()).await;
+    let registry: Vec<&str> = test.app.tools().map(|(tool, _)| tool.name).collect();
+    for era in ERAS {
+        let client = connect(&test.app, era).await;
+        let listed = client.service.list_tools(None).await.unwrap();
+        assert_eq!(listed.next_cursor, None);
+        assert_eq!(listed.tools.iter().map(|tool| &*tool.name).collect::<Vec<_>>(), registry);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_server_says_what_it_is_and_declares_what_it_has() {
     let test = start(options()).await;
     for era in ERAS {

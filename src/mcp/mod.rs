@@ -4,6 +4,7 @@ mod about;
 mod client;
 mod completion;
 mod digest;
+mod input;
 mod pages;
 mod progress;
 mod prompts;

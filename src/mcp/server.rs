@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::{
     about, completion,
+    input::Input,
     pages::{self, LISTED_MS, SCOPE},
     progress::Forwarder,
     prompts, resources,
@@ -74,7 +75,10 @@ impl Server {
 /// A client that does not speak the protocol.
 pub async fn serve_stdio(app: Arc<App>) -> Result<()> {
     // The pipe transport works on what MCP clients give; anything else (a file, a terminal) falls back to blocking reads.
-    let running = match Server::new(app).serve(rmcp::transport::stdio_pipes()).await {
+    let server = Server::new(app);
+    let (stdin, stdout) = rmcp::transport::stdio_pipes();
+    let stdin = Input { from: stdin, ended: server.session.ended() };
+    let running = match server.serve((stdin, stdout)).await {
         Ok(running) => running,
         // A client that goes before it has said anything is no fault.
         Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
@@ -183,7 +187,7 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        subscriptions::listen(&self.app, &self.watch, context).await
+        self.session.listen(&self.app, &self.watch, context).await
     }
 
     async fn list_prompts(

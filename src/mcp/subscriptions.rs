@@ -13,19 +13,22 @@ use rmcp::{
     service::SubscriptionContext,
 };
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     resource_kinds::Target,
     resources::{is_readable, refusal, unknown},
-    watch::{Subscription, Watch},
+    watch::{AT_ONCE, Subscription, Watch},
 };
 use crate::{call::App, error::Kind};
 
-/// What one connection has subscribed to with `resources/subscribe`. Ends with the connection.
+/// What one connection has subscribed to. Ends with the connection.
 #[derive(Default)]
 pub struct Session {
+    /// Of `resources/subscribe`; a stream has its own.
     subscriptions: Mutex<HashMap<String, Subscription>>,
     sender: OnceLock<UnboundedSender<String>>,
+    ended: CancellationToken,
 }
 
 impl Session {
@@ -64,6 +67,47 @@ impl Session {
         self.subscriptions().remove(uri);
     }
 
+    /// Answers `subscriptions/listen`: lasts until the client ends it, or goes.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn listen(&self, app: &App, watch: &Arc<Watch>, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let (sender, mut news) = unbounded_channel();
+        let uris = context.accepted().resource_subscriptions.clone().unwrap_or_default();
+        let wanted: Vec<_> = uris.iter().filter_map(|uri| Some((uri, Target::parse(app, uri)?))).collect();
+        let mut subscriptions: Vec<Subscription> = Vec::new();
+        for some in wanted.chunks(AT_ONCE) {
+            let subscribing =
+                join_all(some.iter().map(|(uri, target)| watch.subscribe(uri, target.clone(), sender.clone())));
+            let subscribed = tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                () = self.ended.cancelled() => return Ok(()),
+                subscribed = subscribing => subscribed,
+            };
+            // What was too much meanwhile is not watched; what cannot be read now may be later.
+            subscriptions.extend(subscribed.into_iter().flatten().map(|(subscription, _)| subscription));
+        }
+        loop {
+            let uri = tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                () = self.ended.cancelled() => return Ok(()),
+                Some(uri) = news.recv() => uri,
+            };
+            let told = tokio::select! {
+                () = self.ended.cancelled() => return Ok(()),
+                told = context.sink().notify_resource_updated(uri) => told,
+            };
+            if told.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// To be cancelled when the client says no more: ends the streams of its news.
+    pub fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
     fn subscriptions(&self) -> MutexGuard<'_, HashMap<String, Subscription>> {
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,35 +139,4 @@ pub fn accepted(app: &App, watch: &Watch, requested: &SubscriptionFilter) -> Sub
     let mut filter = SubscriptionFilter::new();
     filter.resource_subscriptions = Some(uris);
     filter
-}
-
-/// Answers `subscriptions/listen`: lasts until the client ends it, or goes.
-///
-/// # Errors
-/// None of its own.
-pub async fn listen(app: &App, watch: &Arc<Watch>, context: SubscriptionContext) -> Result<(), ErrorData> {
-    let (sender, mut news) = unbounded_channel();
-    let uris = context.accepted().resource_subscriptions.clone().unwrap_or_default();
-    let wanted = uris.iter().filter_map(|uri| Some((uri, Target::parse(app, uri)?)));
-    let subscribing = wanted.map(|(uri, target)| {
-        let sender = sender.clone();
-        async move {
-            let subscribed = watch.subscribe(uri, target, sender).await;
-            subscribed.inspect_err(|error| tracing::debug!(uri, "not watched: {error}")).ok().map(|(it, _)| it)
-        }
-    });
-    let mut subscriptions: Vec<Option<Subscription>> = Vec::new();
-    tokio::select! {
-        () = context.cancelled() => return Ok(()),
-        all = join_all(subscribing) => subscriptions.extend(all),
-    }
-    loop {
-        let uri = tokio::select! {
-            () = context.cancelled() => return Ok(()),
-            Some(uri) = news.recv() => uri,
-        };
-        if context.sink().notify_resource_updated(uri).await.is_err() {
-            return Ok(());
-        }
-    }
 }

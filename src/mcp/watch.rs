@@ -26,7 +26,7 @@ pub const INTERVAL: Duration = Duration::from_secs(5);
 /// Resources that are watched at most, whoever does. Each costs a request or three every interval.
 pub const MOST: usize = 100;
 /// Resources that are read at the same time.
-const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 
 /// Everything that is watched in this process.
 pub struct Watch {
