@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use rmcp::{
-    ErrorData, RoleServer, ServerHandler, ServiceExt,
+    ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject,
         ListToolsResult, MetaObject, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
@@ -11,11 +11,12 @@ use rmcp::{
     service::RequestContext,
 };
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::progress::Forwarder;
 use crate::{
     call::{self, Answer, App, Context},
-    error::{Error, Kind, Result},
+    error::{Error, Kind},
     policy::Effect,
     tool::Entry,
 };
@@ -34,11 +35,18 @@ const ERROR_META: &str = "proxmox-mcp/error";
 pub struct Server {
     app: Arc<App>,
     tools: Arc<OnceLock<Vec<Tool>>>,
+    /// Cancels every call: the program ends.
+    end: CancellationToken,
 }
 
 impl Server {
     pub fn new(app: Arc<App>) -> Self {
-        Self { app, tools: Arc::default() }
+        Self { app, tools: Arc::default(), end: CancellationToken::new() }
+    }
+
+    /// With what cancels every call that still runs.
+    pub fn ended_by(self, end: CancellationToken) -> Self {
+        Self { end, ..self }
     }
 
     fn tools(&self) -> &[Tool] {
@@ -53,22 +61,6 @@ impl Server {
             self.app.tools().map(|(entry, schema)| describe(entry, schema, output(entry))).collect()
         })
     }
-}
-
-/// Serves until stdin ends; calls under way are let to end first.
-///
-/// # Errors
-/// A client that does not speak the protocol.
-pub async fn serve_stdio(app: Arc<App>) -> Result<()> {
-    // The pipe transport works on what MCP clients give; anything else (a file, a terminal) falls back to blocking reads.
-    let running = match Server::new(app).serve(rmcp::transport::stdio_pipes()).await {
-        Ok(running) => running,
-        // A client that goes before it has said anything is no fault.
-        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-        Err(e) => return Err(Error::internal(format!("MCP over stdio: {e}"))),
-    };
-    running.waiting().await.map_err(|e| Error::internal(format!("MCP over stdio: {e}")))?;
-    Ok(())
 }
 
 fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool {
@@ -140,8 +132,19 @@ impl ServerHandler for Server {
             }
             None => Default::default(),
         };
-        let cx = Context { progress, cancel: context.ct.clone() };
-        let outcome = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx).await;
+        let cx = Context { progress, cancel: context.ct.child_token() };
+        let outcome = {
+            let call = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx);
+            let ended = async {
+                self.end.cancelled().await;
+                cx.cancel.cancel();
+                std::future::pending().await
+            };
+            tokio::select! {
+                outcome = call => outcome,
+                outcome = ended => outcome,
+            }
+        };
         drop(cx);
         if let Some(forwarder) = forwarder {
             forwarder.finish().await;
