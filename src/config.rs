@@ -5,6 +5,7 @@ mod auth;
 mod clusters;
 mod dotenv;
 mod endpoint;
+mod safety;
 mod sources;
 pub mod table;
 mod tls;
@@ -23,6 +24,7 @@ use tracing::level_filters::LevelFilter;
 pub use self::{
     auth::{Auth, TokenId},
     endpoint::{DEFAULT_PORT, Endpoint},
+    safety::Safety,
     sources::{DotEnv, Inputs, Origin, ReadFile, Source},
     tls::Tls,
 };
@@ -38,8 +40,8 @@ pub struct Config {
     /// The first is the default. Empty only in the sandbox, which brings its own, and where none was asked for.
     pub clusters: Vec<ClusterConfig>,
     pub sandbox: bool,
-    /// Any POST, PUT and DELETE of the API may be sent, not only those of the tools.
-    pub api_write: bool,
+    /// What stands between an agent and the cluster.
+    pub safety: Safety,
     pub log_level: LevelFilter,
     /// The shared timeouts; each cluster has its own copy, possibly changed.
     pub timeouts: Timeouts,
@@ -107,7 +109,7 @@ pub fn clap_args() -> Vec<Arg> {
                 .help(flag_help(setting))
                 .help_heading(setting.group.title())
                 .global(true);
-            if **setting == table::SANDBOX {
+            if [&table::SANDBOX, &table::READ_ONLY].contains(setting) {
                 arg.num_args(0..=1).require_equals(true).default_missing_value("true")
             } else {
                 arg
@@ -219,7 +221,7 @@ pub fn resolve(inputs: &Inputs, read: ReadFile<'_>) -> Result<Config> {
 fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Result<Config> {
     let mut program = Lookup::new(inputs, read, Vec::new());
     let sandbox = program.parsed(&table::SANDBOX, "true or false", false, value::boolean)?;
-    let api_write = program.parsed(&table::API_WRITE, "true or false", false, value::boolean)?;
+    let safety = safety::safety(&mut program)?;
     let log_level =
         program.parsed(&table::LOG_LEVEL, "off, error, warn, info, debug or trace", LevelFilter::WARN, value::level)?;
     let shutdown_grace =
@@ -259,7 +261,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     Ok(Config {
         clusters: resolved,
         sandbox,
-        api_write,
+        safety,
         log_level,
         timeouts: shared,
         shutdown_grace,

@@ -27,6 +27,34 @@ pub struct Plan {
     pub side_by_side: bool,
     /// What the guest should be afterwards. HA's tasks end when the request is queued, so there this is what is waited for.
     pub becomes: Option<(Guest, Goal)>,
+    /// How it is taken back, made of the state before. Every action says it, or why it cannot be.
+    pub undo: Option<Undo>,
+}
+
+/// How something done is taken back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Undo {
+    /// One call of a tool, with these arguments; not confirmed, so that whoever makes it is asked as for any other.
+    Call { tool: &'static str, arguments: Map<String, Value>, note: Option<String> },
+    /// It cannot be, and why: "a reboot cannot be taken back".
+    Never(String),
+}
+
+impl Undo {
+    pub fn call(tool: &'static str, arguments: Value) -> Self {
+        let Value::Object(arguments) = arguments else { return Self::Never("nothing to take back".to_owned()) };
+        Self::Call { tool, arguments, note: None }
+    }
+    pub fn never(why: impl Into<String>) -> Self {
+        Self::Never(why.into())
+    }
+    /// What the call does not bring back.
+    pub fn note(mut self, text: impl Into<String>) -> Self {
+        if let Self::Call { note, .. } = &mut self {
+            *note = Some(text.into());
+        }
+        self
+    }
 }
 
 /// What a guest becomes by a plan.
@@ -51,6 +79,7 @@ impl Plan {
             chosen_vmid: None,
             side_by_side: false,
             becomes: None,
+            undo: None,
         }
     }
     /// A plan about an existing guest.
@@ -92,6 +121,16 @@ impl Plan {
     /// All requests are sent before any of their tasks is waited for, and one that fails keeps back none of the others.
     pub fn side_by_side(mut self) -> Self {
         self.side_by_side = true;
+        self
+    }
+    /// The call that takes it back; `arguments` is an object.
+    pub fn undo(mut self, tool: &'static str, arguments: Value) -> Self {
+        self.undo = Some(Undo::call(tool, arguments));
+        self
+    }
+    /// Why nothing takes it back.
+    pub fn no_undo(mut self, why: impl Into<String>) -> Self {
+        self.undo = Some(Undo::never(why));
         self
     }
     pub fn becomes(mut self, guest: &Guest, state: &'static str) -> Self {
@@ -163,14 +202,48 @@ pub struct Outcome {
     /// How far a running task is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percent: Option<f64>,
+    /// The tool call that takes it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoCall>,
+    /// Why nothing takes it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_undo: Option<String>,
+    /// What `confirm` has to be to have exactly this plan carried out, where the operator wants it so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan_id: Option<String>,
+    /// Its entry in the audit log: what proxmox-undo takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_id: Option<String>,
     /// What to do next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
+/// A call that takes something back, ready to be made.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct UndoCall {
+    pub tool: String,
+    pub arguments: Map<String, Value>,
+    /// What it does not bring back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
 impl Outcome {
+    /// Says how it is taken back.
+    pub fn set_undo(&mut self, undo: Option<&Undo>) {
+        (self.undo, self.no_undo) = match undo {
+            None => (None, None),
+            Some(Undo::Never(why)) => (None, Some(why.clone())),
+            Some(Undo::Call { tool, arguments, note }) => {
+                let call = UndoCall { tool: (*tool).to_owned(), arguments: arguments.clone(), note: note.clone() };
+                (Some(call), None)
+            }
+        };
+    }
+
     pub fn new(state: State, plan: &Plan) -> Self {
-        Self {
+        let mut outcome = Self {
             state,
             summary: plan.summary.clone(),
             about: plan.about.clone(),
@@ -184,8 +257,14 @@ impl Outcome {
             exitstatus: None,
             seconds: None,
             percent: None,
+            undo: None,
+            no_undo: None,
+            plan_id: None,
+            audit_id: None,
             next: None,
-        }
+        };
+        outcome.set_undo(plan.undo.as_ref());
+        outcome
     }
 }
 

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{call, tool::Control};
+use crate::{action, tool::Control};
 
 /// A tool's input schema as it is listed for a model, which pays for every byte on every turn; `core`: a tool of the
 /// reference's core, of whose arguments none are left out.
@@ -20,7 +20,7 @@ pub fn listed(mut schema: Map<String, Value>, control: Option<&Control>, core: b
             }
         }
         if let Some(control) = control {
-            for key in call::control_properties(control).keys() {
+            for key in action::control_properties(control).keys() {
                 let hidden = match key.as_str() {
                     "dry_run" | "confirm" => false,
                     // Where it waits unasked there is little to say.

@@ -10,13 +10,14 @@ pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
 use crate::{
+    action,
     call::{self, Answer, Cx},
     config::ALL_CLUSTERS,
     everywhere, schema,
 };
 pub use crate::{
     error::{Error, Result},
-    plan::{Outcome, Plan},
+    plan::{Outcome, Plan, Undo},
     policy::Effect,
     pve::{Guest, GuestRef, Reader, Request, WaitOptions, Want},
 };
@@ -63,6 +64,11 @@ pub trait Action: Tool {
         _done: Done<'_>,
     ) -> impl Future<Output = Result<Option<Value>>> + Send {
         async { Ok(None) }
+    }
+
+    /// How it is taken back, where only the answers or the result tell (the file that a backup became); else the plan's.
+    fn undo(&self, _plan: &Plan, _done: Done<'_>, _result: Option<&Value>) -> Option<Undo> {
+        None
     }
 
     /// What to do next, where the result shows that what was begun goes on: the outcome is then `running`.
@@ -153,6 +159,8 @@ pub struct Entry {
     pub many: bool,
     /// Asks every cluster, whatever the call says.
     pub everywhere: bool,
+    /// Needs the audit log; not there without one.
+    pub audited: bool,
     input: fn() -> Map<String, Value>,
     output: fn() -> Map<String, Value>,
     pub(crate) run: Run,
@@ -164,6 +172,7 @@ impl Entry {
             example: T::EXAMPLE,
             many: false,
             everywhere: false,
+            audited: false,
             name: T::NAME,
             title: T::TITLE,
             effect: Effect::Read,
@@ -187,6 +196,7 @@ impl Entry {
             example: T::EXAMPLE,
             many: false,
             everywhere: false,
+            audited: false,
             name: T::NAME,
             title: T::TITLE,
             effect: T::EFFECT,
@@ -194,7 +204,7 @@ impl Entry {
             control: Some(T::CONTROL),
             input: schema::of_input::<T>,
             output: schema::of_output::<Outcome>,
-            run: |cx, args| Box::pin(call::action::<T>(cx, args)),
+            run: |cx, args| Box::pin(action::run::<T>(cx, args)),
         }
     }
 
@@ -210,7 +220,7 @@ impl Entry {
         let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
         if let Some(properties) = properties.as_object_mut() {
             if let Some(control) = &self.control {
-                properties.extend(call::control_properties(control));
+                properties.extend(action::control_properties(control));
             }
             if clusters.len() > 1 && !self.everywhere {
                 let all = self.many.then_some(ALL_CLUSTERS);

@@ -13,6 +13,7 @@ use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use proxmox_mcp::{
     call::{App, Cluster},
+    config::Safety,
     embedded,
     mcp::Server,
     pve::Client,
@@ -311,7 +312,8 @@ async fn main() {
     let sandbox = Sandbox::new(Options::default());
     let config = embedded::cluster_config(&sandbox);
     let client = Client::with_transport(&config, Arc::new(sandbox));
-    let app = App::with_clusters(vec![Cluster { name: config.name, client }]);
+    let clusters = vec![Cluster { name: config.name, client }];
+    let app = App::with_clusters(clusters, &Safety::default()).expect("no audit log to open");
     let subject = Subject::new(Server::new(Arc::new(app)));
 
     let config = StreamableHttpServerConfig::default().with_allowed_origins([

@@ -1,6 +1,10 @@
 //! The table of settings: every name that is accepted, its default and its help. Parsing, `--help`, `.env.example` and the
 //! README's table are all made from it; it knows no values.
 
+mod safety;
+
+pub use safety::*;
+
 /// One setting. Its aliases are the names that other Proxmox programs use for the same thing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -35,6 +39,7 @@ pub enum Group {
     Defaults,
     Timeouts,
     Clusters,
+    Safety,
     Program,
 }
 
@@ -47,6 +52,7 @@ impl Group {
         Self::Defaults,
         Self::Timeouts,
         Self::Clusters,
+        Self::Safety,
         Self::Program,
     ];
 
@@ -59,6 +65,7 @@ impl Group {
             Self::Defaults => "Defaults",
             Self::Timeouts => "Timeouts",
             Self::Clusters => "Several clusters",
+            Self::Safety => "What agents may do",
             Self::Program => "Program",
         }
     }
@@ -355,7 +362,7 @@ pub static ENV_FILE: Setting = Setting {
     ..BASE
 };
 
-/// All settings, in the order of the documents.
+/// All settings; documents show them by group.
 pub static SETTINGS: &[&Setting] = &[
     &API_URL,
     &PORT,
@@ -377,6 +384,27 @@ pub static SETTINGS: &[&Setting] = &[
     &SHUTDOWN_GRACE,
     &CLUSTERS,
     &UPLOAD_DIR,
+    &MODE,
+    &READ_ONLY,
+    &TOOLSETS,
+    &TOOLS,
+    &EXCLUDE_TOOLS,
+    &ALLOW_GUESTS,
+    &PROTECT_GUESTS,
+    &ALLOW_NODES,
+    &ALLOW_STORAGES,
+    &MAX_GUESTS,
+    &MAX_CORES,
+    &MAX_MEMORY,
+    &MAX_DISK,
+    &EXEC,
+    &EXEC_ALLOW,
+    &FREEZE_FILE,
+    &CONFIRM,
+    &CONFIRM_FALLBACK,
+    &CONFIRM_TOOLS,
+    &AUDIT_FILE,
+    &KEY,
     &SANDBOX,
     &API_WRITE,
     &LOG_LEVEL,

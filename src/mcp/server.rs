@@ -49,6 +49,19 @@ impl Server {
         Self { end, ..self }
     }
 
+    /// Runs a call, and cancels it when the program ends.
+    async fn unless_it_ends<T>(&self, cancel: &CancellationToken, call: impl Future<Output = T>) -> T {
+        let ended = async {
+            self.end.cancelled().await;
+            cancel.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            outcome = call => outcome,
+            outcome = ended => outcome,
+        }
+    }
+
     fn tools(&self) -> &[Tool] {
         self.tools.get_or_init(|| {
             let clusters = self.app.names();
@@ -132,19 +145,9 @@ impl ServerHandler for Server {
             }
             None => Default::default(),
         };
-        let cx = Context { progress, cancel: context.ct.child_token() };
-        let outcome = {
-            let call = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx);
-            let ended = async {
-                self.end.cancelled().await;
-                cx.cancel.cancel();
-                std::future::pending().await
-            };
-            tokio::select! {
-                outcome = call => outcome,
-                outcome = ended => outcome,
-            }
-        };
+        let cx = Context { progress, cancel: context.ct.child_token(), ..Context::default() };
+        let call = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx);
+        let outcome = self.unless_it_ends(&cx.cancel, call).await;
         drop(cx);
         if let Some(forwarder) = forwarder {
             forwarder.finish().await;

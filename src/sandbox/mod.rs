@@ -196,6 +196,11 @@ impl Sandbox {
             server.fingerprint
         )
     }
+    /// Everything that a caller can change, one thing a line: to tell whether anything was. Without what moves by itself
+    /// (task and cluster logs, statistics).
+    pub fn snapshot(&self) -> String {
+        self.state().snapshot()
+    }
     /// Every method that is served, as `(method, path template)`.
     pub fn served(&self) -> impl Iterator<Item = (&http::Method, &'static str)> {
         self.0.router.served()

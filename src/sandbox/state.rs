@@ -133,6 +133,17 @@ impl State {
         }
     }
 
+    /// See [`super::Sandbox::snapshot`].
+    pub fn snapshot(&self) -> String {
+        let Self { nodes, guests, storages, volumes, inside, firewalls, ha, sdn, pools, .. } = self;
+        let Self { backup_jobs, replication, access, options, .. } = self;
+        let inside: BTreeMap<_, _> = inside.iter().collect();
+        format!(
+            "nodes {nodes:#?}\nguests {guests:#?}\nstorages {storages:#?}\nvolumes {volumes:#?}\ninside {inside:#?}\n\
+             firewalls {firewalls:#?}\nha {ha:#?}\nsdn {sdn:#?}\npools {pools:#?}\njobs {backup_jobs:#?}\n\
+             replication {replication:#?}\naccess {access:#?}\noptions {options:#?}\n"
+        )
+    }
     pub fn guests(&self) -> &BTreeMap<u32, Guest> {
         &self.guests
     }

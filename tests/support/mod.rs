@@ -15,9 +15,9 @@ use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use proxmox_mcp::{
     call::{App, Cluster},
-    config::{Auth, ClusterConfig},
+    config::{Auth, ClusterConfig, Safety},
     mcp::Connection,
-    policy::Policy,
+    policy::Settings,
     progress::{Progress, Update},
     pve::{Client, SendError, Transport, Upload, encode},
     sandbox::{Options, Sandbox},
@@ -112,10 +112,20 @@ pub fn upload_dir() -> PathBuf {
     MADE.get_or_init(make).clone()
 }
 
+/// Every tool, and nothing forbidden.
+pub fn everything() -> Safety {
+    Safety { policy: Settings::everything().unwrap(), ..Safety::default() }
+}
+
 pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
+    guarded(sandbox, config, everything()).await
+}
+
+/// With what an operator allows, asks for and records.
+pub async fn guarded(sandbox: Sandbox, config: ClusterConfig, safety: Safety) -> Test {
     let sent = Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() });
     let client = Client::with_transport(&config, sent.clone());
-    let app = App::with_clusters(vec![Cluster { name: config.name, client }]).with_policy(Policy { api_write: true });
+    let app = App::with_clusters(vec![Cluster { name: config.name, client }], &safety).unwrap();
     let progress = Arc::new(Mutex::new(Vec::new()));
     let seen = progress.clone();
     let listener = Progress::to(move |update| seen.lock().unwrap().push(update));
