@@ -23,6 +23,7 @@ mod call;
 mod demo;
 mod doctor;
 mod sandbox;
+mod signals;
 mod tools;
 
 /// Wrong use: a bad flag, setting or argument.
@@ -89,7 +90,7 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
         None | Some(("serve", _)) => {
             let (app, _cluster) = open(&config).await?;
-            mcp::serve_stdio(Arc::new(app)).await?;
+            mcp::serve_stdio(Arc::new(app), config.shutdown_grace, signals::endings()).await?;
             Ok(ExitCode::SUCCESS)
         }
         Some(("call", args)) => call::run(&config, args).await,

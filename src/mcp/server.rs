@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use rmcp::{
-    ErrorData, RoleServer, ServerHandler, ServiceExt,
+    ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock,
         DiscoverResult, GetPromptRequestParams, GetPromptResponse, JsonObject, ListPromptsResult,
@@ -15,10 +15,10 @@ use rmcp::{
     service::{RequestContext, SubscriptionContext},
 };
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     about, completion,
-    input::Input,
     pages::{self, LISTED_MS, SCOPE},
     progress::Forwarder,
     prompts, resources,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     call::{self, Answer, App, Context},
-    error::{Error, Kind, Result},
+    error::{Error, Kind},
     policy::Effect,
     tool::Entry,
 };
@@ -42,17 +42,43 @@ pub struct Server {
     tools: Arc<OnceLock<Vec<Tool>>>,
     watch: Arc<Watch>,
     session: Arc<Session>,
+    /// Cancels every call: the program ends.
+    end: CancellationToken,
 }
 
 impl Server {
     /// One for the whole process: connections after the first are made with [`Server::another`].
     pub fn new(app: Arc<App>) -> Self {
-        Self { watch: Watch::new(Arc::clone(&app)), app, tools: Arc::default(), session: Arc::default() }
+        let watch = Watch::new(Arc::clone(&app));
+        Self { app, tools: Arc::default(), watch, session: Arc::default(), end: CancellationToken::new() }
     }
 
     /// The same server for another connection.
     pub fn another(&self) -> Self {
         Self { session: Arc::default(), ..self.clone() }
+    }
+
+    /// Cancelled when the connection's client has said its last word: streams of news would never end by themselves.
+    pub(super) fn session_ended(&self) -> CancellationToken {
+        self.session.ended()
+    }
+
+    /// With what cancels every call that still runs.
+    pub fn ended_by(self, end: CancellationToken) -> Self {
+        Self { end, ..self }
+    }
+
+    /// Runs a call, and cancels it when the program ends.
+    async fn unless_it_ends<T>(&self, cancel: &CancellationToken, call: impl Future<Output = T>) -> T {
+        let ended = async {
+            self.end.cancelled().await;
+            cancel.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            outcome = call => outcome,
+            outcome = ended => outcome,
+        }
     }
 
     fn tools(&self) -> &[Tool] {
@@ -67,25 +93,6 @@ impl Server {
             self.app.tools().map(|(entry, schema)| describe(entry, schema, output(entry))).collect()
         })
     }
-}
-
-/// Serves until stdin ends; calls under way are let to end first.
-///
-/// # Errors
-/// A client that does not speak the protocol.
-pub async fn serve_stdio(app: Arc<App>) -> Result<()> {
-    // The pipe transport works on what MCP clients give; anything else (a file, a terminal) falls back to blocking reads.
-    let server = Server::new(app);
-    let (stdin, stdout) = rmcp::transport::stdio_pipes();
-    let stdin = Input { from: stdin, ended: server.session.ended() };
-    let running = match server.serve((stdin, stdout)).await {
-        Ok(running) => running,
-        // A client that goes before it has said anything is no fault.
-        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-        Err(e) => return Err(Error::internal(format!("MCP over stdio: {e}"))),
-    };
-    running.waiting().await.map_err(|e| Error::internal(format!("MCP over stdio: {e}")))?;
-    Ok(())
 }
 
 fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool {
@@ -234,8 +241,9 @@ impl ServerHandler for Server {
             }
             None => Default::default(),
         };
-        let cx = Context { progress, cancel: context.ct.clone(), ..Context::default() };
-        let outcome = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx).await;
+        let cx = Context { progress, cancel: context.ct.child_token(), ..Context::default() };
+        let call = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx);
+        let outcome = self.unless_it_ends(&cx.cancel, call).await;
         drop(cx);
         if let Some(forwarder) = forwarder {
             forwarder.finish().await;
