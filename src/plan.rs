@@ -48,12 +48,16 @@ impl Undo {
     pub fn never(why: impl Into<String>) -> Self {
         Self::Never(why.into())
     }
-    /// What the call does not bring back.
+    /// What the call does not bring back; added to what was noted before.
     pub fn note(mut self, text: impl Into<String>) -> Self {
         if let Self::Call { note, .. } = &mut self {
-            *note = Some(text.into());
+            let text = text.into();
+            *note = Some(note.take().map_or_else(|| text.clone(), |before| format!("{before}; {text}")));
         }
         self
+    }
+    pub fn note_if(self, condition: bool, text: impl FnOnce() -> String) -> Self {
+        if condition { self.note(text()) } else { self }
     }
 }
 
@@ -124,8 +128,11 @@ impl Plan {
         self
     }
     /// The call that takes it back; `arguments` is an object.
-    pub fn undo(mut self, tool: &'static str, arguments: Value) -> Self {
-        self.undo = Some(Undo::call(tool, arguments));
+    pub fn undo(self, tool: &'static str, arguments: Value) -> Self {
+        self.undone(Undo::call(tool, arguments))
+    }
+    pub fn undone(mut self, undo: Undo) -> Self {
+        self.undo = Some(undo);
         self
     }
     /// Why nothing takes it back.

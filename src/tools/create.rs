@@ -7,9 +7,9 @@ mod preset;
 mod source;
 mod vm;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::tool::*;
+use crate::{pve::GuestKind, tool::*};
 
 pub const TOOLS: &[Entry] = &[
     Entry::action::<vm::CreateVm>(),
@@ -38,6 +38,16 @@ pub(super) async fn vmid(pve: &Reader<'_>, given: u32) -> Result<Vmid> {
             Err(Error::bad_argument(format!("vmid: expected 0 (next free) or a number from 100 on, got {given}")))
         }
         vmid => Ok(Vmid { vmid, chosen: None }),
+    }
+}
+
+/// A new guest is taken back by deleting it. What runs is not deleted; only of containers does Proxmox take `force`.
+fn undo(kind: GuestKind, vmid: u32, start: bool) -> Undo {
+    match kind {
+        GuestKind::Qemu => Undo::call("proxmox-delete-vm", json!({"vmid": vmid}))
+            .note_if(start, || "it runs: proxmox-stop-vm must stop it first".to_owned()),
+        GuestKind::Lxc if start => Undo::call("proxmox-delete-lxc", json!({"vmid": vmid, "force": true})),
+        GuestKind::Lxc => Undo::call("proxmox-delete-lxc", json!({"vmid": vmid})),
     }
 }
 

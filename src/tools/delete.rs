@@ -75,6 +75,7 @@ async fn delete(pve: &Reader<'_>, guest: &Guest, purge: bool, force: bool) -> Re
     let request = Request::delete(guest.path("")).flag("purge", purge).flag("force", force);
     Ok(Plan::on(guest, "delete")
         .step(request)
+        .no_undo("its disks are destroyed; proxmox-restore-vm brings it back from a backup, if there is one")
         .check(
             !config.flag("protection"),
             || format!("{guest} is not protected"),

@@ -2,6 +2,8 @@
 
 mod policy;
 
+use serde_json::json;
+
 use super::time::iso;
 use crate::{
     pve::{Guest, GuestKind, encode},
@@ -179,6 +181,7 @@ impl Action for CreateSnapshot {
         Ok(Plan::on(&guest, &format!("take snapshot {name} of"))
             .about("snapname", name)
             .step(request)
+            .undo("proxmox-delete-snapshot", json!({"vmid": guest.vmid, "snapname": name}))
             .check(
                 rows.iter().all(|row| row.name != name),
                 || format!("the name {name} is free"),
@@ -221,6 +224,7 @@ impl Action for DeleteSnapshot {
         let row = known(&rows, &guest, &self.snapname)?;
         Ok(Plan::on(&guest, &format!("delete snapshot {}{} of", row.name, taken(row)))
             .about("snapname", row.name.as_str())
+            .no_undo("a deleted snapshot is gone")
             .step(Request::delete(path(&guest, &row.name))))
     }
 }
@@ -264,6 +268,7 @@ impl Action for RollbackSnapshot {
         let off = guest.is_running() && !row.vmstate && !self.start;
         Ok(Plan::on(&guest, &format!("roll back to snapshot {}{}:", row.name, taken(row)))
             .about("snapname", row.name.as_str())
+            .no_undo("what changed since the snapshot is lost, but for what another snapshot or a backup holds")
             .step(Request::post(format!("{}/rollback", path(&guest, &row.name))).flag("start", self.start))
             .warn_if(true, || "what changed on its disks and in its configuration since then is lost".to_owned())
             .warn_if(guest.is_running(), || format!("{guest} is running: it is powered off for this"))

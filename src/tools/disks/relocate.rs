@@ -1,5 +1,7 @@
 //! Disks and volumes to another storage or another guest, and everything a guest has on one storage.
 
+use serde_json::json;
+
 use super::{Drive, Format, What, disk, drives};
 use crate::{
     pve::{GuestConfig, GuestKind},
@@ -123,6 +125,7 @@ impl Order<'_> {
             && self.format.is_none_or(|format| drive.format().unwrap_or("raw") == format);
         let snapshots = config.get("parent").is_some();
         let plan = Plan::on(guest, &format!("move {key} ({}) to {storage} for", drive.volume()))
+            .undone(self.back(guest, drive))
             .step(
                 request(guest, key, storage, self.delete)
                     .maybe("format", self.format)
@@ -136,6 +139,22 @@ impl Order<'_> {
         Ok(warned(plan, guest).warn_if(self.delete && snapshots, || {
             format!("{guest} has snapshots: Proxmox does not delete a source that they use; leave delete out")
         }))
+    }
+
+    /// To the storage before, with all that was written since.
+    fn back(&self, guest: &Guest, drive: &Drive) -> Undo {
+        let Some(storage) = drive.storage() else { return Undo::never("it was on no storage") };
+        let (tool, field) = match guest.kind {
+            GuestKind::Qemu => ("proxmox-move-disk", "disk"),
+            GuestKind::Lxc => ("proxmox-move-lxc-volume", "volume"),
+        };
+        let mut arguments = json!({"vmid": guest.vmid, field: self.key, "storage": storage, "delete": true});
+        // A file storage would choose a format of its own.
+        if let Some(format) = drive.format().filter(|_| guest.kind == GuestKind::Qemu) {
+            arguments["format"] = format.into();
+        }
+        Undo::call(tool, arguments)
+            .note_if(!self.delete, || "the source that is kept as unusedN stays too: proxmox-disk-remove".to_owned())
     }
 
     async fn to_guest(&self, pve: &Reader<'_>, (guest, config): (&Guest, &GuestConfig), target: u32) -> Result<Plan> {
@@ -154,7 +173,15 @@ impl Order<'_> {
             .param(target_field, key)
             .maybe("digest", config.digest.as_deref());
         let attached = !self.key.starts_with("unused");
+        let (tool, field) = match guest.kind {
+            GuestKind::Qemu => ("proxmox-move-disk", "disk"),
+            GuestKind::Lxc => ("proxmox-move-lxc-volume", "volume"),
+        };
+        let undo = Undo::call(tool, json!({"vmid": target.vmid, field: key, "target_vmid": guest.vmid}))
+            .note_if(key != self.key, || format!("it comes back as {key}, or the next free one, not {}", self.key))
+            .note_if(super::boots_from(config, self.key), || "the boot order has to be set again".to_owned());
         Ok(Plan::on(guest, &format!("hand {} to {target} as {key} from", self.key))
+            .undone(undo)
             .about("target_vmid", target.vmid)
             .step(request)
             .check(
@@ -273,7 +300,22 @@ impl Action for MigrateStorage {
             plan = plan.step(request(&guest, &drive.key, to, !self.preserve_source).maybe("digest", digest));
         }
         let offline = !self.online && guest.is_running();
+        // The way back takes everything that is there: right only where nothing was.
+        let there = all.iter().any(|drive| drive.storage() == Some(to) && drive.what() != What::Cdrom);
+        let kept = self.preserve_source;
+        let undo = match there {
+            true => Undo::never(format!(
+                "no one call does it, as {guest} had disks on {to} before: move {} back to {from} one by one",
+                keys.join(", ")
+            )),
+            false => Undo::call(
+                "proxmox-migrate-storage",
+                json!({"vmid": guest.vmid, "source_storage": to, "target_storage": from}),
+            )
+            .note_if(kept, || "the sources that are kept as unusedN stay too: proxmox-disk-remove".to_owned()),
+        };
         Ok(warned(plan, &guest)
+            .undone(undo)
             .check(
                 !offline,
                 || format!("{guest} may run"),
