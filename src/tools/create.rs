@@ -41,14 +41,13 @@ pub(super) async fn vmid(pve: &Reader<'_>, given: u32) -> Result<Vmid> {
     }
 }
 
-/// A new guest is taken back by deleting it. What runs is not deleted; only of containers does Proxmox take `force`.
+/// A new guest is taken back by deleting it, also where it runs because it was to be started.
 fn undo(kind: GuestKind, vmid: u32, start: bool) -> Undo {
-    match kind {
-        GuestKind::Qemu => Undo::call("proxmox-delete-vm", json!({"vmid": vmid}))
-            .note_if(start, || "it runs: proxmox-stop-vm must stop it first".to_owned()),
-        GuestKind::Lxc if start => Undo::call("proxmox-delete-lxc", json!({"vmid": vmid, "force": true})),
-        GuestKind::Lxc => Undo::call("proxmox-delete-lxc", json!({"vmid": vmid})),
-    }
+    let tool = match kind {
+        GuestKind::Qemu => "proxmox-delete-vm",
+        GuestKind::Lxc => "proxmox-delete-lxc",
+    };
+    Undo::call(tool, if start { json!({"vmid": vmid, "force": true}) } else { json!({"vmid": vmid}) })
 }
 
 /// The parameters of a new guest: defaults that the caller may replace or (with null or "") take back.

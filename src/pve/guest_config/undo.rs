@@ -52,6 +52,7 @@ impl Edit {
 
     fn back(&self, config: &GuestConfig) -> Back {
         let mut back = Back::default();
+        let force = self.force || self.more.iter().any(|(key, value)| key == "force" && value == "1");
         for (key, new) in &self.set {
             match (config.get(key), new) {
                 // Proxmox does not tell a secret that was set before.
@@ -68,7 +69,7 @@ impl Edit {
         for key in &self.delete {
             let Some(old) = config.get(key) else { continue };
             let owned = is_drive(key) && volume(&old).contains(':') && !old.contains("media=cdrom");
-            if is_numbered(key, "unused") || self.force && owned {
+            if is_numbered(key, "unused") || force && owned {
                 back.destroyed.push(format!("{key} ({})", volume(&old)));
                 continue;
             }
