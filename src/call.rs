@@ -18,6 +18,7 @@ use crate::{
     progress::Progress,
     pve::{Client, Reader, Scope, WaitOptions},
     render,
+    safety_snapshot::{self, Before},
     tool::{Action, Control, Entry, Query},
     tools,
 };
@@ -214,7 +215,10 @@ pub(crate) async fn action<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) 
     let reader = Reader::new(cx.client, &scope);
     let mut tried = 0;
     loop {
-        let plan = tool.plan(&reader).await?;
+        let mut plan = tool.plan(&reader).await?;
+        if let Some(what) = order.snapshot_first {
+            plan = safety_snapshot::before(&reader, what, plan).await?;
+        }
         let approved =
             plan.requests.iter().map(|r| cx.policy.approve(T::EFFECT, r.clone())).collect::<Result<Vec<_>>>()?;
         let state = match order {
@@ -264,6 +268,7 @@ struct Order {
     /// Given, or not needed.
     confirmed: bool,
     wait: Option<WaitOptions>,
+    snapshot_first: Option<Before>,
 }
 
 impl Order {
@@ -272,6 +277,7 @@ impl Order {
         let dry_run = flag("dry_run", false);
         let confirmed = flag("confirm", false) || !control.confirm;
         let wait = flag("wait", control.wait);
+        let snapshot_first = control.snapshot_first.filter(|_| flag("snapshot_first", false));
         // A guest that is given ten minutes to shut down is waited for that long, and a little longer.
         let own = args.get("timeout").and_then(Value::as_f64).filter(|_| control.timeout_key != "timeout");
         let default = own.map_or(0.0, |own| own + 30.0).max(control.timeout as f64);
@@ -280,7 +286,7 @@ impl Order {
         };
         let timeout = seconds(control.timeout_key, default);
         let poll_interval = seconds("poll_interval", control.poll_interval);
-        Self { dry_run, confirmed, wait: wait.then_some(WaitOptions { timeout, poll_interval }) }
+        Self { dry_run, confirmed, wait: wait.then_some(WaitOptions { timeout, poll_interval }), snapshot_first }
     }
 }
 
@@ -290,6 +296,10 @@ pub(crate) fn control_properties(control: &Control) -> Map<String, Value> {
     keys.insert("dry_run".to_owned(), json!({"type": "boolean", "description": "Show the plan, send nothing."}));
     if control.confirm {
         keys.insert("confirm".to_owned(), json!({"type": "boolean", "description": "Must be true to do it."}));
+    }
+    if control.snapshot_first.is_some() {
+        let words = "Take a snapshot before; it expires after 7 days.";
+        keys.insert("snapshot_first".to_owned(), json!({"type": "boolean", "description": words}));
     }
     keys.insert(
         "wait".to_owned(),

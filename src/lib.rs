@@ -18,6 +18,7 @@ pub mod policy;
 pub mod progress;
 pub mod pve;
 pub mod render;
+mod safety_snapshot;
 pub mod sandbox;
 mod schema;
 pub mod tool;

@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::pve::{Guest, Request};
+use crate::{
+    pve::{Guest, Request},
+    safety_snapshot::Taken,
+};
 
 /// The exact requests, in order; what is printed by a dry run is what is sent.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Plan {
     pub becomes: Option<(Guest, Goal)>,
     /// How it is taken back, made of the state before. Every action says it, or why it cannot be.
     pub undo: Option<Undo>,
+    /// What is taken first, so that there is a way back.
+    pub safety: Option<Taken>,
 }
 
 /// How something done is taken back.
@@ -84,6 +89,7 @@ impl Plan {
             side_by_side: false,
             becomes: None,
             undo: None,
+            safety: None,
         }
     }
     /// A plan about an existing guest.

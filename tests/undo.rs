@@ -40,6 +40,9 @@ const DIFFERS: &[(&str, &str, &str)] = &[
     ("", "ran:", "when it last ran"),
     ("", "since:", "when it was started"),
     ("", "pid:", "of its process"),
+    ("proxmox-move-disk", "vm-100-disk-", "the copy is kept, so that what comes back has another number"),
+    ("proxmox-move-lxc-volume", "ctime:", "the volume was made anew"),
+    ("proxmox-migrate-storage", "ctime:", "the volume was made anew"),
 ];
 
 /// The actions whose outcomes say how they are taken back.
@@ -278,8 +281,10 @@ async fn disks_that_were_made_go_and_those_that_were_attached_are_detached() {
 #[tokio::test(start_paused = true)]
 async fn a_way_back_that_would_take_more_along_is_not_offered() {
     let test = start(options()).await;
-    let added = json!({"vmid": 101, "size_gb": 4, "storage": "local-lvm"});
-    run(&test, "proxmox-disk-add", object(&added)).await;
+    for storage in ["nas", "local-lvm"] {
+        let added = json!({"vmid": 101, "size_gb": 4, "storage": storage});
+        run(&test, "proxmox-disk-add", object(&added)).await;
+    }
     let moved = json!({"vmid": 101, "source_storage": "nas", "target_storage": "local-lvm"});
     let planned = undo_of(&test, "proxmox-migrate-storage", moved).await;
     assert!(planned["no_undo"].as_str().unwrap_or_default().contains("one by one"), "{planned}");

@@ -3,7 +3,7 @@
 
 mod undo;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value};
 
@@ -34,6 +34,18 @@ impl GuestConfig {
 
     pub fn lock(&self) -> Option<Cow<'_, str>> {
         self.get("lock")
+    }
+
+    /// Whether it says the same as the other, but for one option.
+    pub fn same_but(&self, other: &Self, key: &str) -> bool {
+        let of = |config: &Self| {
+            config
+                .iter()
+                .filter(|(k, _)| *k != key)
+                .map(|(k, v)| (k.to_owned(), v.into_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        of(self) == of(other)
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {

@@ -1,5 +1,6 @@
 //! Snapshots of VMs and containers.
 
+mod expired;
 mod policy;
 
 use serde_json::json;
@@ -16,6 +17,7 @@ pub const TOOLS: &[Entry] = &[
     Entry::action::<DeleteSnapshot>(),
     Entry::action::<RollbackSnapshot>(),
     Entry::action::<policy::SnapshotPolicy>(),
+    Entry::action::<expired::DeleteExpired>(),
 ];
 
 /// A row of `GET …/snapshot`; the last one, `current`, is the state that the guest is in.
@@ -249,7 +251,12 @@ struct RollbackSnapshot {
 impl Tool for RollbackSnapshot {
     const NAME: &str = "proxmox-rollback-snapshot";
     const TITLE: &str = "Roll back to a snapshot";
-    const API: &[&str] = &["POST /nodes/{node}/{type}/{vmid}/snapshot/{snapname}/rollback"];
+    const API: &[&str] = &[
+        "POST /nodes/{node}/{type}/{vmid}/snapshot/{snapname}/rollback",
+        "GET /nodes/{node}/{type}/{vmid}/feature",
+        "GET /nodes/{node}/time",
+        "POST /nodes/{node}/{type}/{vmid}/snapshot",
+    ];
     const EXAMPLE: (&str, &str) = (
         "The upgrade broke web-01: go back to before it and start it",
         r#"{"name": "web-01", "snapname": "before-upgrade", "start": true, "confirm": true}"#,
@@ -258,7 +265,7 @@ impl Tool for RollbackSnapshot {
 
 impl Action for RollbackSnapshot {
     const EFFECT: Effect = Effect::Destroy;
-    const CONTROL: Control = Control::new(900).confirmed().waiting().polled();
+    const CONTROL: Control = Control::new(900).confirmed().waiting().polled().snapshot_first(Before::Rollback);
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Any).await?;
         let (rows, _) = rows(pve, &guest).await?;

@@ -125,7 +125,7 @@ impl Order<'_> {
             && self.format.is_none_or(|format| drive.format().unwrap_or("raw") == format);
         let snapshots = config.get("parent").is_some();
         let plan = Plan::on(guest, &format!("move {key} ({}) to {storage} for", drive.volume()))
-            .undone(self.back(guest, drive))
+            .undone(back(guest, drive, self.delete))
             .step(
                 request(guest, key, storage, self.delete)
                     .maybe("format", self.format)
@@ -139,22 +139,6 @@ impl Order<'_> {
         Ok(warned(plan, guest).warn_if(self.delete && snapshots, || {
             format!("{guest} has snapshots: Proxmox does not delete a source that they use; leave delete out")
         }))
-    }
-
-    /// To the storage before, with all that was written since.
-    fn back(&self, guest: &Guest, drive: &Drive) -> Undo {
-        let Some(storage) = drive.storage() else { return Undo::never("it was on no storage") };
-        let (tool, field) = match guest.kind {
-            GuestKind::Qemu => ("proxmox-move-disk", "disk"),
-            GuestKind::Lxc => ("proxmox-move-lxc-volume", "volume"),
-        };
-        let mut arguments = json!({"vmid": guest.vmid, field: self.key, "storage": storage, "delete": true});
-        // A file storage would choose a format of its own.
-        if let Some(format) = drive.format().filter(|_| guest.kind == GuestKind::Qemu) {
-            arguments["format"] = format.into();
-        }
-        Undo::call(tool, arguments)
-            .note_if(!self.delete, || "the source that is kept as unusedN stays too: proxmox-disk-remove".to_owned())
     }
 
     async fn to_guest(&self, pve: &Reader<'_>, (guest, config): (&Guest, &GuestConfig), target: u32) -> Result<Plan> {
@@ -240,6 +224,23 @@ fn warned(plan: Plan, guest: &Guest) -> Plan {
     })
 }
 
+/// To the storage before, with all that was written since.
+fn back(guest: &Guest, drive: &Drive, delete: bool) -> Undo {
+    let Some(storage) = drive.storage() else { return Undo::never("it was on no storage") };
+    let (tool, field) = match guest.kind {
+        GuestKind::Qemu => ("proxmox-move-disk", "disk"),
+        GuestKind::Lxc => ("proxmox-move-lxc-volume", "volume"),
+    };
+    let mut arguments = json!({"vmid": guest.vmid, field: drive.key, "storage": storage, "delete": true});
+    // A file storage would choose a format of its own.
+    if let Some(format) = drive.format().filter(|_| guest.kind == GuestKind::Qemu) {
+        arguments["format"] = format.into();
+    }
+    Undo::call(tool, arguments).note_if(!delete, || LEFT.to_owned())
+}
+
+const LEFT: &str = "what is kept as unusedN stays too: proxmox-disk-remove";
+
 /// Move all disks that a VM or container has on one storage to another, one after the other.
 #[derive(Deserialize, JsonSchema)]
 pub struct MigrateStorage {
@@ -300,20 +301,7 @@ impl Action for MigrateStorage {
             plan = plan.step(request(&guest, &drive.key, to, !self.preserve_source).maybe("digest", digest));
         }
         let offline = !self.online && guest.is_running();
-        // The way back takes everything that is there: right only where nothing was.
-        let there = all.iter().any(|drive| drive.storage() == Some(to) && drive.what() != What::Cdrom);
-        let kept = self.preserve_source;
-        let undo = match there {
-            true => Undo::never(format!(
-                "no one call does it, as {guest} had disks on {to} before: move {} back to {from} one by one",
-                keys.join(", ")
-            )),
-            false => Undo::call(
-                "proxmox-migrate-storage",
-                json!({"vmid": guest.vmid, "source_storage": to, "target_storage": from}),
-            )
-            .note_if(kept, || "the sources that are kept as unusedN stay too: proxmox-disk-remove".to_owned()),
-        };
+        let undo = self.back((&guest, &all, &moved));
         Ok(warned(plan, &guest)
             .undone(undo)
             .check(
@@ -328,5 +316,26 @@ impl Action for MigrateStorage {
             .warn_if(!self.preserve_source && config.get("parent").is_some(), || {
                 format!("{guest} has snapshots: Proxmox does not delete sources that they use; set preserve_source")
             }))
+    }
+}
+
+impl MigrateStorage {
+    /// The same the other way round, where that moves nothing else.
+    fn back(&self, (guest, all, moved): (&Guest, &[Drive], &[&Drive])) -> Undo {
+        let (from, to) = (self.source_storage.as_str(), self.target_storage.as_str());
+        if let [one] = moved {
+            return back(guest, one, !self.preserve_source);
+        }
+        if all.iter().any(|drive| drive.storage() == Some(to) && drive.what() != What::Cdrom) {
+            let keys: Vec<&str> = moved.iter().map(|drive| drive.key.as_str()).collect();
+            let keys = keys.join(", ");
+            return Undo::never(format!("{guest} has more on {to}: move {keys} back to {from} one by one"));
+        }
+        let arguments = json!({"vmid": guest.vmid, "source_storage": to, "target_storage": from});
+        Undo::call("proxmox-migrate-storage", arguments)
+            .note_if(moved.iter().any(|drive| drive.format().is_some()), || {
+                format!("the images are in the format that {from} chooses")
+            })
+            .note_if(self.preserve_source, || LEFT.to_owned())
     }
 }
