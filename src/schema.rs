@@ -22,7 +22,7 @@ pub fn listed(mut schema: Map<String, Value>, control: Option<&Control>, core: b
         if let Some(control) = control {
             for key in action::control_properties(control).keys() {
                 let hidden = match key.as_str() {
-                    "dry_run" | "confirm" => false,
+                    "dry_run" | "confirm" | "snapshot_first" => false,
                     // Where it waits unasked there is little to say.
                     "wait" => control.instant || (control.wait && !control.polled),
                     _ => !control.polled,
