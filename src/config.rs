@@ -45,6 +45,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// The shared timeouts; each cluster has its own copy, possibly changed.
     pub timeouts: Timeouts,
+    /// How long calls may go on when the server ends.
+    pub shutdown_grace: Duration,
     /// The shared directory for uploads; as the timeouts.
     pub upload_dir: Option<PathBuf>,
     /// The `.env` file that was read, if any.
@@ -227,10 +229,12 @@ pub fn resolve(inputs: &Inputs, read: ReadFile<'_>) -> Result<Config> {
 fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Result<Config> {
     let mut program = Lookup::new(inputs, read, Vec::new());
     let sandbox = program.parsed(&table::SANDBOX, "true or false", false, value::boolean)?;
-    let strict = program.parsed(&table::REQUIRE_VERIFIED_TLS, "true or false", false, value::boolean)?;
     let safety = safety::safety(&mut program)?;
+    let strict = program.parsed(&table::REQUIRE_VERIFIED_TLS, "true or false", false, value::boolean)?;
     let log_level =
         program.parsed(&table::LOG_LEVEL, "off, error, warn, info, debug or trace", LevelFilter::WARN, value::level)?;
+    let shutdown_grace =
+        program.parsed(&table::SHUTDOWN_GRACE, LIMIT_OR_NONE, Duration::from_secs(10), value::duration_or_none)?;
     let with_clusters = with_clusters && !sandbox;
     let named = if with_clusters { program.find(&table::CLUSTERS)? } else { None };
     let names = match &named {
@@ -269,6 +273,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
         safety,
         log_level,
         timeouts: shared,
+        shutdown_grace,
         upload_dir,
         env_file: inputs.dotenv.as_ref().map(|file| file.path.clone()),
         sources: program.sources,
@@ -298,6 +303,8 @@ fn cluster(name: &str, lookup: &mut Lookup<'_>, strict: bool) -> Result<ClusterC
         sources: std::mem::take(&mut lookup.sources),
     })
 }
+
+const LIMIT_OR_NONE: &str = "seconds, 0 to a day (0, 10, 500ms, 10m)";
 
 fn timeouts(lookup: &mut Lookup<'_>) -> Result<Timeouts> {
     const EXPECTED: &str = "seconds, more than 0 and at most a day (5, 0.5, 500ms, 1m)";

@@ -25,6 +25,7 @@ pub mod progress;
 pub mod pve;
 pub mod render;
 pub mod rights;
+mod safety_snapshot;
 pub mod sandbox;
 mod schema;
 pub mod tool;

@@ -84,17 +84,19 @@ const CALLS: &[(&str, &str)] = &[
     ("proxmox-configure-vm", r#"{"vmid": 107, "params": {"ide0": "none,media=cdrom"}, "confirm": true}"#),
     ("proxmox-configure-vm", r#"{"vmid": 107, "params": {"ciuser": "ops"}, "confirm": true}"#),
     ("proxmox-configure-vm", r#"{"vmid": 107, "params": {"vga": "qxl"}, "confirm": true}"#),
-    ("proxmox-restore-vm", r#"{"source_name": "mail", "name": "mail-restored", "confirm": true}"#),
-    ("proxmox-disk-import", r#"{"vmid": 107, "source": "https://example.com/a.qcow2", "storage": "local-lvm"}"#),
+    (
+        "proxmox-disk-import",
+        r#"{"vmid": 107, "source": "https://cloud-images.ubuntu.com/noble.img", "filename": "n.qcow2", "storage": "local-lvm"}"#,
+    ),
     ("proxmox-firewall-log", r#"{"vmid": 100}"#),
-    ("proxmox-pool-add", r#"{"poolid": "production", "storages": ["local"], "confirm": true}"#),
+    ("proxmox-pool-add", r#"{"poolid": "production", "storage": "local", "confirm": true}"#),
 ];
 
 /// What these show is different for everybody.
 const OWN: &[&str] = &["proxmox-my-permissions", "proxmox-list-acl"];
 
 /// What some arguments take that no call here has.
-const CONDITIONAL: &[(&str, &str)] = &[("template", "Sys.Audit")];
+const CONDITIONAL: &[(&str, &str)] = &[("template", "Sys.Audit"), ("backups", "VM.Config.Network")];
 
 /// The calls of these tools: their examples, and more.
 fn calls(tools: &[&'static Entry]) -> Vec<(&'static Entry, &'static str)> {

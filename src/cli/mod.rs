@@ -24,6 +24,7 @@ mod demo;
 mod doctor;
 mod mint;
 mod sandbox;
+mod signals;
 mod tools;
 
 /// Wrong use: a bad flag, setting or argument.
@@ -92,7 +93,7 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
         None | Some(("serve", _)) => {
             let (app, _cluster) = open(&config).await?;
-            mcp::serve_stdio(Arc::new(app)).await?;
+            mcp::serve_stdio(Arc::new(app), config.shutdown_grace, signals::endings()).await?;
             Ok(ExitCode::SUCCESS)
         }
         Some(("call", args)) => call::run(&config, args).await,

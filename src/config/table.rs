@@ -296,6 +296,17 @@ pub static REQUEST_TIMEOUT: Setting = Setting {
     scope: Scope::Shared,
     ..BASE
 };
+pub static SHUTDOWN_GRACE: Setting = Setting {
+    name: "PROXMOX_SHUTDOWN_GRACE",
+    flag: "shutdown-grace",
+    value: "SECONDS",
+    default: Some("10"),
+    example: "10",
+    help: "How long calls under way may go on when the client has gone or a signal ends the server; then those that wait are cancelled, and their tasks go on. A second signal ends it at once.",
+    group: Group::Timeouts,
+    scope: Scope::Program,
+    ..BASE
+};
 pub static UPLOAD_DIR: Setting = Setting {
     name: "PROXMOX_UPLOAD_DIR",
     flag: "upload-dir",
@@ -382,6 +393,7 @@ pub static SETTINGS: &[&Setting] = &[
     &DEFAULT_BRIDGE,
     &CONNECT_TIMEOUT,
     &REQUEST_TIMEOUT,
+    &SHUTDOWN_GRACE,
     &CLUSTERS,
     &UPLOAD_DIR,
     &MODE,

@@ -39,7 +39,7 @@ pub struct RestoreVm {
 impl Tool for RestoreVm {
     const NAME: &str = "proxmox-restore-vm";
     const TITLE: &str = "Restore a backup";
-    const API: &[&str] = &["POST /nodes/{node}/{type}"];
+    const API: &[&str] = &["POST /nodes/{node}/{type}", "POST /nodes/{node}/vzdump", "GET /nodes/{node}/time"];
     const EXAMPLE: (&str, &str) = (
         "Restore the latest backup of web-01 next to it, as web-01-restored",
         r#"{"source_name": "web-01", "name": "web-01-restored", "confirm": true}"#,
@@ -48,7 +48,9 @@ impl Tool for RestoreVm {
 
 impl Action for RestoreVm {
     const EFFECT: Effect = Effect::Destroy;
-    const CONTROL: Control = Control { poll_interval: 5.0, ..Control::new(3600).confirmed().waiting() }.polled();
+    const CONTROL: Control = Control { poll_interval: 5.0, ..Control::new(3600).confirmed().waiting() }
+        .polled()
+        .snapshot_first(Before::Restore);
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         if (1..100).contains(&self.vmid) {
             return Err(Error::bad_argument(format!("vmid: expected 0, or a number from 100, got {}", self.vmid)));
