@@ -7,52 +7,15 @@ use proxmox_mcp::{
     config::{Auth, TokenId},
     embedded::cluster_config,
     mint::{self, Order},
-    policy::{Facts, Policy, Settings},
-    pve::{Client, Request, api::Api},
+    pve::api::Api,
     rights::Release,
     sandbox::Sandbox,
-    tool::{Effect, Entry},
+    tool::Entry,
     tools::FAMILIES,
     toolsets,
 };
 use serde_json::{Value, json};
 use support::{Test, options};
-
-/// The words of a shell's line.
-fn words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            c => words.last_mut().unwrap().push(c),
-        }
-    }
-    assert!(!quoted, "{line}");
-    words
-}
-
-/// `pveum` as an administrator runs it, through the API as root; a new token's secret.
-async fn pveum(client: &Client, line: &str) -> Option<String> {
-    let words = words(line);
-    let at = words.iter().position(|word| word.starts_with("--")).unwrap_or(words.len());
-    let (command, options) = words.split_at(at);
-    let options = options.chunks(2).map(|pair| (pair[0].trim_start_matches("--").to_owned(), pair[1].clone()));
-    let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    let request = match command.as_slice() {
-        ["pveum", "role", "add", role] => Request::post("/access/roles").param("roleid", role),
-        ["pveum", "user", "add", user] => Request::post("/access/users").param("userid", user),
-        ["pveum", "user", "token", "add", user, token] => Request::post(format!("/access/users/{user}/token/{token}")),
-        ["pveum", "acl", "modify", path] => Request::put("/access/acl").param("path", path),
-        other => panic!("{other:?} is no command of pveum"),
-    };
-    let request = options.fold(request, |request, (key, value)| request.param(key, value));
-    let policy = Policy::new(Settings::everything().unwrap());
-    let approved = policy.approve(Effect::Destroy, &[request], &Facts::default()).unwrap();
-    let answer = client.execute(&approved[0]).await.unwrap_or_else(|e| panic!("{line}: {}", e.report()));
-    answer["value"].as_str().map(str::to_owned)
-}
 
 /// Two servers on simulated clusters where the commands were run, each line changed first: with root's token, and with the
 /// one that they make.
@@ -62,10 +25,9 @@ async fn with_commands(text: &str, change: impl Fn(&str) -> String) -> [Test; 2]
 
 async fn made(text: &str, change: &impl Fn(&str) -> String, as_root: bool) -> Test {
     let sandbox = Sandbox::new(options());
-    let root = Client::with_transport(&cluster_config(&sandbox), std::sync::Arc::new(sandbox.clone()));
     let mut secret = None;
     for line in text.lines().filter(|line| line.starts_with("pveum")) {
-        secret = secret.or(pveum(&root, &change(line)).await);
+        secret = secret.or(support::pveum::run(&sandbox, &change(line)).await);
     }
     let id = text.lines().find_map(|line| line.strip_prefix("PROXMOX_TOKEN_ID=")).unwrap();
     let (user, name) = id.split_once('!').unwrap();
