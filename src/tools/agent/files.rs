@@ -119,7 +119,8 @@ impl Action for FileWrite {
         let guest = vm(pve, &self.guest).await?;
         let request = Request::post(guest.path("agent/file-write")).param("file", &self.path).param("content", content);
         let request = if encoded { request.param("encode", 0) } else { request };
-        Ok(plan(&guest, &format!("write {size} bytes to {} in", self.path), request))
+        let plan = plan(&guest, &format!("write {size} bytes to {} in", self.path), request);
+        Ok(plan.no_undo("what the file held before is not kept"))
     }
 }
 
