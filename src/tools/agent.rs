@@ -103,9 +103,11 @@ impl Action for SetPassword {
             .secret("password", bytes::as_sent(&self.password))
             .flag("crypted", self.crypted);
         let plan = plan(&guest, &format!("set the password of user {} in", self.username), request);
-        Ok(plan.no_undo("the former password is not known").warn_if(self.crypted && !self.password.starts_with('$'), || {
-            "crypted, but the password does not look like a hash ($6$…)".to_owned()
-        }))
+        Ok(plan
+            .no_undo("the former password is not known")
+            .warn_if(self.crypted && !self.password.starts_with('$'), || {
+                "crypted, but the password does not look like a hash ($6$…)".to_owned()
+            }))
     }
 }
 

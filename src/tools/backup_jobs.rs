@@ -68,8 +68,22 @@ fn row(job: Map<String, Value>) -> Result<Row> {
 fn again(job: &Row, whole: &Map<String, Value>) -> Undo {
     /// What can be said of a new job, and what is of no weight.
     const MADE: &[&str] = &[
-        "id", "type", "schedule", "storage", "vmid", "all", "pool", "exclude", "mode", "compress", "notes-template",
-        "prune-backups", "comment", "enabled", "next-run", "digest",
+        "id",
+        "type",
+        "schedule",
+        "storage",
+        "vmid",
+        "all",
+        "pool",
+        "exclude",
+        "mode",
+        "compress",
+        "notes-template",
+        "prune-backups",
+        "comment",
+        "enabled",
+        "next-run",
+        "digest",
     ];
     if job.enabled == Some(false) {
         return Undo::never("the job was disabled, and a new one would run");
@@ -99,7 +113,11 @@ fn again(job: &Row, whole: &Map<String, Value>) -> Undo {
     if whole.get("notes-template").is_none_or(|notes| notes != "{{guestname}}") {
         lost.push("notes-template");
     }
-    let others = [("mode", job.mode.clone()), ("keep", job.prune.as_ref().map(property_string)), ("comment", job.comment.clone())];
+    let others = [
+        ("mode", job.mode.clone()),
+        ("keep", job.prune.as_ref().map(property_string)),
+        ("comment", job.comment.clone()),
+    ];
     for (key, value) in others {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             new[key] = value.into();

@@ -84,7 +84,9 @@ impl Action for ShutdownNode {
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let mut plan = power(pve, &self.node, "shut down", "shutdown").await?;
         let undo = Undo::call("proxmox-wake-node", json!({"node": self.node}));
-        plan.undo = Some(undo.note("works where the node is set up for Wake-on-LAN; of its guests those start that do so at boot"));
+        plan.undo = Some(
+            undo.note("works where the node is set up for Wake-on-LAN; of its guests those start that do so at boot"),
+        );
         Ok(plan)
     }
 }

@@ -253,7 +253,9 @@ fn former(key: &str, old: Option<&Value>) -> Value {
     match key {
         "enable" => old.is_none_or(|old| told(old) != "0").into(),
         "expire" => old.and_then(|old| told(old).parse::<u64>().ok()).unwrap_or(0).into(),
-        "groups" => old.filter(|old| old.is_array()).cloned().unwrap_or_else(|| json!(listed(old.and_then(Value::as_str)))),
+        "groups" => {
+            old.filter(|old| old.is_array()).cloned().unwrap_or_else(|| json!(listed(old.and_then(Value::as_str))))
+        }
         _ => old.map(told).unwrap_or_default().into(),
     }
 }
@@ -285,9 +287,10 @@ impl Tool for DeleteUser {
 fn again(userid: &str, was: &Map<String, Value>) -> Undo {
     let mut arguments = json!({"userid": userid});
     for key in ["enable", "expire", "comment", "groups"] {
-        let old = was.get(key).filter(|old| !old.is_null() && **old != "" && **old != json!([]));
-        if let Some(old) = old {
-            arguments[key] = former(key, Some(old));
+        let old = former(key, was.get(key));
+        // What a new user has anyway.
+        if ![json!(true), json!(0), json!(""), json!([])].contains(&old) {
+            arguments[key] = old;
         }
     }
     let own = ["email", "firstname", "lastname", "keys"];

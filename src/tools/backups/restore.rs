@@ -95,7 +95,9 @@ impl Action for RestoreVm {
                 "it keeps the MAC addresses, which the guest it is a backup of has too".to_owned()
             });
         let mut plan = match (&there, kind) {
-            (Some(guest), _) => self.overwrite(pve, plan, guest, kind).await?.no_undo("what the guest had is overwritten"),
+            (Some(guest), _) => {
+                self.overwrite(pve, plan, guest, kind).await?.no_undo("what the guest had is overwritten")
+            }
             (None, GuestKind::Qemu) if self.start => {
                 plan.no_undo("the new VM runs: proxmox-stop-vm and then proxmox-delete-vm take it away")
             }

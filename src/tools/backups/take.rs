@@ -134,7 +134,8 @@ impl Action for BackupVm {
 
     fn undo(&self, plan: &Plan, _: Done<'_>, result: Option<&Value>) -> Option<Undo> {
         if self.protected {
-            let why = "the backup is protected: proxmox-backup-update takes that off, then proxmox-backup-delete deletes it";
+            let why =
+                "the backup is protected: proxmox-backup-update takes that off, then proxmox-backup-delete deletes it";
             return Some(Undo::never(why));
         }
         let volid = result?.get("volid")?;

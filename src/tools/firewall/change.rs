@@ -87,8 +87,7 @@ impl Wanted {
     /// The options in Proxmox's words.
     fn options(&self, api: &Api, level: &Level) -> Result<BTreeMap<String, String>> {
         let given = self.options.iter().flatten().filter(|(_, value)| !value.is_null());
-        let mut options: BTreeMap<String, String> =
-            given.map(|(key, value)| (key.clone(), shown(value))).collect();
+        let mut options: BTreeMap<String, String> = given.map(|(key, value)| (key.clone(), shown(value))).collect();
         if let Some(enable) = self.enable {
             options.insert("enable".to_owned(), u8::from(enable).to_string());
         }

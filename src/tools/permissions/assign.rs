@@ -130,7 +130,8 @@ impl AssignPermission {
     fn undone(&self, known: &Known, path: &str) -> Undo {
         /// A role, and whose it is.
         type Pair<'a> = (&'a str, &'static str, &'a str);
-        let (mut fresh, mut turned, mut gone): (Vec<Pair<'_>>, Vec<Pair<'_>>, Vec<(Pair<'_>, bool)>) = Default::default();
+        let (mut fresh, mut turned, mut gone): (Vec<Pair<'_>>, Vec<Pair<'_>>, Vec<(Pair<'_>, bool)>) =
+            Default::default();
         for (kind, _, who) in &self.subjects() {
             for who in who {
                 let there = known.roles_of(path, kind, who);
