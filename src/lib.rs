@@ -13,6 +13,7 @@ pub mod error;
 mod everywhere;
 mod execute;
 pub mod mcp;
+pub mod outside;
 pub mod plan;
 pub mod policy;
 pub mod progress;
