@@ -6,7 +6,7 @@ mod clean;
 
 use serde_json::{Map, Value, json};
 
-pub use clean::{clean, cleaned, is_shown};
+pub use clean::{clean, cleaned, is_shown, without_escapes};
 
 /// The field of a result that names those of its fields which hold text from outside.
 pub const UNTRUSTED: &str = "untrusted";
@@ -67,7 +67,7 @@ fn is_text(key: &str) -> bool {
     matches!(
         key,
         // What people write about things.
-        "description" | "comment" | "comments" | "notes" | "tags" | "title" | "headline" | "alias" | "pending_changes"
+        "description" | "comment" | "comments" | "notes" | "backup_notes" | "tags" | "title" | "headline" | "alias" | "pending_changes"
         // What they call them, and what guests call themselves.
             | "name" | "hostname"
         // What tasks, journals and programs print.
@@ -169,7 +169,7 @@ impl Walk {
             && map.get("key").and_then(Value::as_str).is_some_and(|key| is_text(key) || key.starts_with("rule "));
         for (key, value) in map.iter_mut() {
             let here = At { above: at, key, listed: false };
-            let marked = marks && self.is_outside(parent, key, value, at.is_none(), told) && holds_text(value);
+            let marked = marks && holds_text(value) && self.is_outside(parent, key, value, at.is_none(), told);
             if marked && !self.found.iter().any(|path| here.is_at(path)) {
                 self.found.push(here.path());
             }

@@ -65,7 +65,7 @@ fn cleaning(text: &str) -> String {
     while let Some(c) = rest.chars().next() {
         rest = &rest[c.len_utf8()..];
         let shown = match c {
-            ESC | '\u{90}' | '\u{98}' | '\u{9b}' | '\u{9d}'..='\u{9f}' => {
+            c if is_introducer(c) => {
                 rest = &rest[sequence(c, rest)..];
                 continue;
             }
@@ -85,6 +85,25 @@ fn cleaning(text: &str) -> String {
         }
     }
     out
+}
+
+/// The text without escape sequences; other control characters stay.
+pub fn without_escapes(text: &str) -> Cow<'_, str> {
+    let Some(first) = text.find(is_introducer) else { return Cow::Borrowed(text) };
+    let (mut out, mut rest) = (text[..first].to_owned(), &text[first..]);
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match is_introducer(c) {
+            true => rest = &rest[sequence(c, rest)..],
+            false => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// What begins an escape sequence: ESC, or one of the single characters that stand for ESC and another.
+fn is_introducer(c: char) -> bool {
+    matches!(c, ESC | '\u{90}' | '\u{98}' | '\u{9b}' | '\u{9d}'..='\u{9f}')
 }
 
 /// Whether a joiner or selector may stand beside it: a visible character beyond ASCII. The emoji's own selector is one that a
