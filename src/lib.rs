@@ -19,6 +19,7 @@ mod execute;
 pub mod key;
 pub mod mcp;
 pub mod mint;
+pub mod outside;
 pub mod plan;
 pub mod policy;
 pub mod progress;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use proxmox_mcp::{
-    config::{Auth, TokenId},
+    config::{Auth, ClusterConfig, TokenId},
     doctor,
     embedded::cluster_config,
     pve::{Client, SendError, Transport, Upload},
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use support::{Test, options, pveum};
 
 /// A token with privilege separation, for which these lines were run.
-async fn token(lines: &[&str]) -> Test {
+async fn credentials(lines: &[&str]) -> (Sandbox, ClusterConfig) {
     let sandbox = Sandbox::new(options());
     pveum::run(&sandbox, "pveum user add ai@pve").await;
     let secret = pveum::run(&sandbox, "pveum user token add ai@pve mcp --privsep 1").await.unwrap();
@@ -32,6 +32,12 @@ async fn token(lines: &[&str]) -> Test {
     let id = TokenId { user: "ai@pve".to_owned(), name: "mcp".to_owned() };
     let mut config = support::config(&sandbox, Auth::Token { id, secret: secret.into() });
     config.upload_dir = Some(support::upload_dir());
+    (sandbox, config)
+}
+
+/// A server with such a token.
+async fn token(lines: &[&str]) -> Test {
+    let (sandbox, config) = credentials(lines).await;
     support::with(sandbox, config).await
 }
 
@@ -147,18 +153,66 @@ async fn a_call_that_an_older_release_lacks_says_which_has_it() {
     assert_eq!(error.parts().hint.as_deref(), Some("this version of Proxmox VE does not have this call"));
 }
 
-async fn examined(sandbox: &Sandbox, test: Option<&Test>, older: bool) -> doctor::Report {
-    let config = match test {
-        Some(_) => panic!("unused"),
-        None => cluster_config(sandbox),
-    };
-    let connect = |cluster: &proxmox_mcp::config::ClusterConfig| {
-        let transport: Arc<dyn Transport> = match older {
-            true => Arc::new(Older(sandbox.clone())),
-            false => Arc::new(sandbox.clone()),
-        };
-        Ok(Client::with_transport(cluster, transport))
-    };
-    let cluster = doctor::examine_cluster(&config, &connect).await;
+async fn examined(config: &ClusterConfig, transport: Arc<dyn Transport>) -> doctor::Report {
+    let connect = move |cluster: &ClusterConfig| Ok(Client::with_transport(cluster, transport.clone()));
+    let cluster = doctor::examine_cluster(config, &connect).await;
     doctor::Report { env_file: None, settings: Vec::new(), warnings: Vec::new(), clusters: vec![cluster] }
+}
+
+#[tokio::test(start_paused = true)]
+async fn root_can_use_every_tool_and_an_older_release_lacks_some_calls() {
+    let sandbox = Sandbox::new(options());
+    let report = examined(&cluster_config(&sandbox), Arc::new(sandbox.clone())).await;
+    let families = &report.clusters[0].tools;
+    assert_eq!(families.iter().map(|family| family.work).sum::<usize>(), tools::all().count(), "{}", report.text());
+    assert!(families.iter().all(|family| family.lacking.is_empty()), "{}", report.text());
+    let text = report.text();
+    assert!(text.contains("\n    power: 12 of 12\n") && !text.contains("mint"), "{text}");
+
+    let report = examined(&cluster_config(&sandbox), Arc::new(Older(sandbox))).await;
+    let text = report.text();
+    let line = "list-ha may need GET /cluster/ha/rules, which Proxmox VE has since release 9";
+    assert!(text.contains(line), "{text}");
+    // The privilege that the agent took before release 9; the simulated root does not hold it.
+    assert!(text.contains("    agent: 0 of 8\n      all need VM.Monitor on /vms/{vmid}\n"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_doctor_says_of_each_tool_is_what_happens() {
+    let (sandbox, config) = credentials(&[AUDITOR]).await;
+    let report = examined(&config, Arc::new(sandbox)).await;
+    let text = report.text();
+    for line in [
+        "    power: 0 of 12\n      all need VM.PowerMgmt on /vms/{vmid}\n",
+        "    snapshots: 1 of ",
+        "    guests: 4 of 4\n",
+        "delete-volume needs Datastore.Allocate on /storage/{storage}\n",
+        "`proxmox-mcp mint --for TOOLSETS` prints the commands that give what is lacking",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let families = &report.clusters[0].tools;
+    let mut wrong = Vec::new();
+    for entry in tools::all().filter(|entry| !entry.audited) {
+        let lacking = families.iter().flat_map(|family| &family.lacking);
+        let lacking: Vec<_> = lacking.collect();
+        let none = lacking.iter().any(|lacking| lacking.none.contains(&entry.name));
+        let some = lacking.iter().any(|lacking| lacking.some.contains(&entry.name));
+        let happened = example(&token(&[AUDITOR]).await, entry).await;
+        match (none, some, &happened) {
+            (true, _, Ok(result)) => wrong.push(format!("{} cannot work, and did: {result}", entry.name)),
+            (false, false, Err(e)) => wrong.push(format!("{} can work, and did not: {e}", entry.name)),
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+async fn example(test: &Test, entry: &Entry) -> Result<Value, String> {
+    let mut arguments: Value = serde_json::from_str(entry.example.1).unwrap();
+    if arguments["upid"] == "UPID:…" {
+        let tasks = test.call("proxmox-list-tasks", json!({"limit": 1})).await;
+        arguments["upid"] = tasks["tasks"][0]["upid"].clone();
+    }
+    test.mcp.call(entry.name, arguments).await.map_err(|e| e.to_string())
 }

@@ -1,5 +1,7 @@
 //! Restoring a guest from a backup.
 
+use serde_json::json;
+
 use super::{
     super::time::{self, iso},
     store::{self, Backup, Found, Of},
@@ -94,9 +96,18 @@ impl Action for RestoreVm {
             .warn_if(!unique && there.is_none() && guests.vmid(backup.row.vmid.unwrap_or_default()).is_some(), || {
                 "it keeps the MAC addresses, which the guest it is a backup of has too".to_owned()
             });
-        let mut plan = match &there {
-            Some(guest) => self.overwrite(pve, plan, guest, kind).await?,
-            None => plan,
+        let mut plan = match (&there, kind) {
+            (Some(guest), _) => {
+                self.overwrite(pve, plan, guest, kind).await?.no_undo("what the guest had is overwritten")
+            }
+            (None, GuestKind::Qemu) if self.start => {
+                plan.no_undo("the new VM runs: proxmox-stop-vm and then proxmox-delete-vm take it away")
+            }
+            (None, GuestKind::Qemu) => plan.undo("proxmox-delete-vm", json!({"vmid": vmid})),
+            (None, GuestKind::Lxc) if self.start => {
+                plan.undo("proxmox-delete-lxc", json!({"vmid": vmid, "force": true}))
+            }
+            (None, GuestKind::Lxc) => plan.undo("proxmox-delete-lxc", json!({"vmid": vmid})),
         };
         if let Some(name) = &self.name {
             plan = plan.about("name", name.as_str());
