@@ -49,7 +49,7 @@ pub enum Takes {
 #[derive(Debug, Clone)]
 pub struct Rights {
     pub tool: &'static str,
-    /// The calls that change something; for a tool that reads, those that read.
+    /// The calls that destroy, else those that change something; for a tool that reads, those that read.
     pub main: Vec<Call>,
     /// What it reads besides.
     pub also: Vec<Call>,
@@ -75,8 +75,14 @@ pub fn of(api: &Api, entry: &Entry, release: Release) -> Rights {
             }
         }
     }
+    // What destroys is known by its DELETE, whatever else it may send before.
+    let deletes = entry.effect == Effect::Destroy && entry.api.iter().any(|call| call.starts_with("DELETE "));
     let changes = entry.effect != Effect::Read;
-    let (main, also) = calls.into_iter().partition(|(write, _)| *write == changes);
+    let is_main = |(write, call): &(bool, Call)| match deletes {
+        true => call.name.starts_with("DELETE "),
+        false => *write == changes,
+    };
+    let (main, also) = calls.into_iter().partition(is_main);
     let calls = |all: Vec<(bool, Call)>| all.into_iter().map(|(_, call)| call).collect();
     let mut always: Vec<Demand> = Vec::new();
     let mut may = Vec::new();

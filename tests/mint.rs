@@ -63,8 +63,12 @@ const CALLS: &[(&str, &str)] = &[
 const OWN: &[&str] = &["proxmox-my-permissions", "proxmox-list-acl"];
 
 /// What some arguments take that no call here has.
-const CONDITIONAL: &[(&str, &str)] =
-    &[("template", "Sys.Audit"), ("backups", "VM.Config.Network"), ("backups", "Sys.Audit")];
+const CONDITIONAL: &[(&str, &str)] = &[
+    ("template", "Sys.Audit"),
+    ("backups", "VM.Config.Network"),
+    ("backups", "Sys.Audit"),
+    ("configure", "Sys.Audit"),
+];
 
 /// The calls of these tools: their examples, and more.
 fn calls(tools: &[&'static Entry]) -> Vec<(&'static Entry, &'static str)> {

@@ -86,7 +86,9 @@ async fn report(
 ) -> Report {
     let connect =
         move |cluster: &ClusterConfig| Ok(Client::with_transport(cluster, Arc::new(Scripted(script.clone()))));
-    let found = examine_cluster(cluster, &connect).await;
+    let mut found = examine_cluster(cluster, &connect).await;
+    // What is said of tools grows with them, and has tests of its own.
+    found.tools.clear();
     Report { env_file: None, settings: Vec::new(), warnings: Vec::new(), clusters: vec![found] }
 }
 
