@@ -100,6 +100,14 @@ pub const ONLY_CLUSTER: &str = "default";
 /// What a call says in place of a cluster's name when it means every one; no cluster is called so.
 pub const ALL_CLUSTERS: &str = "all";
 
+/// How a cluster's own setting is written: `PROXMOX_CLUSTER_home_FINGERPRINT`, or the plain name where there is only one.
+pub fn own_name(cluster: &str, setting: &str) -> String {
+    match cluster {
+        ONLY_CLUSTER => setting.to_owned(),
+        name => clusters::own_name(name, setting),
+    }
+}
+
 /// The settings as command-line arguments, valid for every command.
 pub fn clap_args() -> Vec<Arg> {
     SETTINGS
@@ -201,7 +209,7 @@ pub fn collect(flags: BTreeMap<String, String>, env: BTreeMap<String, String>, r
         None => PathBuf::from(table::ENV_FILE.default.unwrap_or_default()),
     };
     inputs.dotenv = match (read(&path), named) {
-        (Ok(text), _) => Some(dotenv::parse(&path, &text)?),
+        (Ok(text), named) => Some(DotEnv { named: named.is_some(), ..dotenv::parse(&path, &text)? }),
         (Err(error), Some(found)) => return Err(found.bad(&format!("a readable file ({error})"))),
         // A directory of that name is somebody's Python environment.
         (Err(error), None) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => None,
@@ -224,6 +232,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     let mut program = Lookup::new(inputs, read, Vec::new());
     let sandbox = program.parsed(&table::SANDBOX, "true or false", false, value::boolean)?;
     let safety = safety::safety(&mut program)?;
+    let strict = program.parsed(&table::REQUIRE_VERIFIED_TLS, "true or false", false, value::boolean)?;
     let log_level =
         program.parsed(&table::LOG_LEVEL, "off, error, warn, info, debug or trace", LevelFilter::WARN, value::level)?;
     let call_timeout = program.parsed(&table::CALL_TIMEOUT, LIMIT_OR_NONE, Duration::ZERO, value::duration_or_none)?;
@@ -254,7 +263,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     };
     for (name, prefixes) in all {
         let mut lookup = Lookup::new(inputs, read, prefixes);
-        resolved.push(cluster(name, &mut lookup)?);
+        resolved.push(cluster(name, &mut lookup, strict)?);
         warnings.append(&mut lookup.warnings);
     }
     warnings.append(&mut program.warnings);
@@ -276,10 +285,10 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     })
 }
 
-fn cluster(name: &str, lookup: &mut Lookup<'_>) -> Result<ClusterConfig> {
+fn cluster(name: &str, lookup: &mut Lookup<'_>, strict: bool) -> Result<ClusterConfig> {
     let endpoints = endpoint::endpoints(lookup)?;
     let auth = auth::auth(lookup)?;
-    let tls = tls::tls(lookup)?;
+    let tls = tls::tls(lookup, strict)?;
     let default_node = lookup.parsed(&table::DEFAULT_NODE, "the name of a node", None, word)?;
     let default_storage = lookup.parsed(&table::DEFAULT_STORAGE, "the name of a storage", None, word)?;
     let default_bridge = lookup.parsed(&table::DEFAULT_BRIDGE, "the name of a bridge", None, word)?;

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{action, tool::Control};
+use crate::{action, outside, tool::Control};
 
 /// A tool's input schema as it is listed for a model, which pays for every byte on every turn; `core`: a tool of the
 /// reference's core, of whose arguments none are left out.
@@ -22,7 +22,7 @@ pub fn listed(mut schema: Map<String, Value>, control: Option<&Control>, core: b
         if let Some(control) = control {
             for key in action::control_properties(control).keys() {
                 let hidden = match key.as_str() {
-                    "dry_run" | "confirm" => false,
+                    "dry_run" | "confirm" | "snapshot_first" => false,
                     // Where it waits unasked there is little to say.
                     "wait" => control.instant || (control.wait && !control.polled),
                     _ => !control.polled,
@@ -101,6 +101,7 @@ pub fn of_output<T: JsonSchema>() -> Map<String, Value> {
     let mut schema = generate::<T>(SchemaSettings::draft2020_12().for_serialize());
     schema.remove("description");
     below(&mut schema, &mut anything);
+    outside::declare(&mut schema);
     schema
 }
 

@@ -88,6 +88,29 @@ fn garbage_on_stdin_is_passed_over() {
     assert!(server.child.wait().unwrap().success());
 }
 
+/// A stream of news would never end by itself.
+#[test]
+fn a_client_that_listens_and_closes_stdin_does_not_keep_the_program() {
+    let mut child = program(&["--sandbox"]).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let listen = json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {
+    "notifications": {"resourceSubscriptions": ["proxmox://default/guest/100"]},
+    "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }}});
+    writeln!(stdin, "{listen}").unwrap();
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.contains("notifications/subscriptions/acknowledged"), "{line}");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let began = std::time::Instant::now();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    assert!(began.elapsed().as_secs() < 3, "{:?}", began.elapsed());
+}
+
 #[test]
 fn a_call_under_way_is_answered_after_stdin_was_closed() {
     let mut server = Server::start();

@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`. Stdout is for results only;
+//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`, `mint`. Stdout is for results only;
 //! logs, progress and errors go to stderr.
 
 use std::{
@@ -22,6 +22,7 @@ mod bars;
 mod call;
 mod demo;
 mod doctor;
+mod mint;
 mod sandbox;
 mod signals;
 mod tools;
@@ -54,6 +55,7 @@ pub fn command() -> Command {
         )
         .subcommand(sandbox::command())
         .subcommand(doctor::command())
+        .subcommand(mint::command())
 }
 
 /// Runs the program.
@@ -83,6 +85,7 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
         Some(("tools", args)) => return tools::run(args.get_flag("json")),
         Some(("demo", _)) => return demo::run().await,
         Some(("sandbox", args)) => return sandbox::run(args).await,
+        Some(("mint", args)) => return mint::run(args),
         _ => {}
     }
     let config = config::load(matches)?;

@@ -233,6 +233,17 @@ pub static FINGERPRINT: Setting = Setting {
     scope: Scope::Shared,
     ..BASE
 };
+pub static REQUIRE_VERIFIED_TLS: Setting = Setting {
+    name: "PROXMOX_REQUIRE_VERIFIED_TLS",
+    flag: "require-verified-tls",
+    value: "BOOL",
+    default: Some("false"),
+    example: "true",
+    help: "Refuses to start where a certificate would not be verified, whatever switched that off.",
+    group: Group::Tls,
+    scope: Scope::Program,
+    ..BASE
+};
 pub static DEFAULT_NODE: Setting = Setting {
     name: "PROXMOX_DEFAULT_NODE",
     flag: "default-node",
@@ -387,6 +398,7 @@ pub static SETTINGS: &[&Setting] = &[
     &FINGERPRINT,
     &CA_FILE,
     &VERIFY,
+    &REQUIRE_VERIFIED_TLS,
     &DEFAULT_NODE,
     &DEFAULT_STORAGE,
     &DEFAULT_BRIDGE,

@@ -8,6 +8,7 @@ use rmcp::{
     transport::{async_rw::AsyncRwTransport, stdio_pipes},
 };
 use tokio::{sync::mpsc, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     ending::{Answering, Ending},
@@ -29,9 +30,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub async fn serve_stdio(app: Arc<App>, grace: Duration, signals: mpsc::Receiver<()>) -> Result<()> {
     let ending = Ending::default();
     let server = Server::new(app).ended_by(ending.calls.clone());
+    let news = server.session_ended();
     tokio::select! {
         served = serve(server, ending.clone()) => served,
-        ended = end(&ending, grace, signals) => ended,
+        ended = end(&ending, news, grace, signals) => ended,
     }
 }
 
@@ -51,11 +53,12 @@ async fn serve(server: Server, ending: Ending) -> Result<()> {
 }
 
 /// Waits for the end to begin, and for the calls to end no longer than they may take.
-async fn end(ending: &Ending, grace: Duration, mut signals: mpsc::Receiver<()>) -> Result<()> {
+async fn end(ending: &Ending, news: CancellationToken, grace: Duration, mut signals: mpsc::Receiver<()>) -> Result<()> {
     tokio::select! {
         () = ending.begun.cancelled() => {}
         Some(()) = signals.recv() => ending.begun.cancel(),
     }
+    news.cancel();
     let patience = async {
         sleep(grace).await;
         ending.calls.cancel();
