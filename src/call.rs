@@ -11,8 +11,10 @@ pub use crate::app::{App, Cluster};
 use crate::{
     arguments,
     confirm::Mode,
-    error::{Error, Result},
-    everywhere, outside,
+    error::{Error, Kind, Result},
+    everywhere,
+    limit::{self, Late},
+    outside,
     progress::Progress,
     pve::{Client, Reader, Scope, Seen},
     render,
@@ -118,23 +120,27 @@ fn confirmation(app: &App, entry: &Entry, args: &mut Map<String, Value>) -> Opti
     if wrong || !app.asks(entry) { args.remove("confirm") } else { None }
 }
 
-/// Runs a tool; a panic in it becomes this call's error, and nobody else's.
+/// Runs a tool for as long as it may take; a panic in it becomes this call's error, and nobody else's.
 pub(crate) async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answer> {
-    let (app, name, trail) = (cx.app, cx.entry.name, cx.trail.clone());
-    match AssertUnwindSafe((cx.entry.run)(cx, args)).catch_unwind().await {
-        Ok(result) => result,
-        Err(_) => {
-            let error = Error::internal(format!("a fault in {name}: the call was given up, the server goes on"))
-                .hint("what it had sent already may have taken effect: look at proxmox-list-tasks");
-            let error = error.done(trail.sent().into_iter().map(|sent| sent.request).collect());
-            if let (Some(audit), Some(id)) = (app.audit(), trail.take_record())
-                && let Err(e) = audit.end(&id, &trail.sent(), Err(&error)).await
-            {
-                tracing::error!("what came of {id} is not on record: {e}");
-            }
-            Err(error)
+    let (app, name, trail, cancel) = (cx.app, cx.entry.name, cx.trail.clone(), &cx.context.cancel);
+    let limit = app.call_timeout();
+    let call = AssertUnwindSafe((cx.entry.run)(cx, args)).catch_unwind();
+    let error = match (limit::within(limit, cancel, call).await, limit) {
+        (Err(Late(Some(Ok(Err(e))))), Some(limit)) if e.kind() == Kind::Cancelled => {
+            return Err(limit::too_long(limit, Some(&e), &trail));
         }
+        (Ok(Ok(result)) | Err(Late(Some(Ok(result)))), _) => return result,
+        (Err(Late(None)), Some(limit)) => limit::too_long(limit, None, &trail),
+        _ => Error::internal(format!("a fault in {name}: the call was given up, the server goes on"))
+            .hint("what it had sent already may have taken effect: look at proxmox-list-tasks")
+            .done(trail.sent().into_iter().map(|sent| sent.request).collect()),
+    };
+    if let (Some(audit), Some(id)) = (app.audit(), trail.take_record())
+        && let Err(e) = audit.end(&id, &trail.sent(), Err(&error)).await
+    {
+        tracing::error!("what came of {id} is not on record: {e}");
     }
+    Err(error)
 }
 
 /// Whether no tool has this name.

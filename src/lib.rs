@@ -17,6 +17,7 @@ pub mod error;
 mod everywhere;
 mod execute;
 pub mod key;
+mod limit;
 pub mod mcp;
 pub mod mint;
 pub mod outside;
