@@ -144,7 +144,10 @@ async fn snapshot(pve: &Reader<'_>, what: Before, guest: Guest, mut plan: Plan) 
             if guest.is_running() {
                 back["start"] = true.into();
             }
-            Some(Undo::call("proxmox-rollback-snapshot", back).note("not what was in its memory"))
+            Some(
+                Undo::call("proxmox-rollback-snapshot", back)
+                    .note("not what was in its memory, nor changes that were pending"),
+            )
         }
         _ => undo.map(|undo| undo.note(format!("snapshot {name} has its disks too"))),
     };
