@@ -170,18 +170,24 @@ fn follow(upid: &Upid) -> String {
 /// One request, once.
 async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
     reader.check(approved.request())?;
+    cx.app.policy().not_frozen()?;
+    cx.trail.sending(approved.request());
     let before = Instant::now();
     let sent = match &approved.request().file {
         None => cx.client.execute(approved).await,
         Some(file) => cx.client.upload(approved, file.clone(), reader.scope()).await,
     };
-    match sent {
+    let answer = match sent {
         Err(e) if e.is_unclear() => match reader.adopt_lost_task(approved.request(), before).await {
-            Ok(Some(upid)) => Ok(Value::from(upid.to_string())),
-            _ => Err(e),
+            Ok(Some(upid)) => Value::from(upid.to_string()),
+            _ => return Err(e),
         },
-        answer => answer,
+        answer => answer?,
+    };
+    if let Some(upid) = upid_of(&answer)? {
+        cx.trail.began(upid);
     }
+    Ok(answer)
 }
 
 /// The task, where Proxmox answered with one.

@@ -10,6 +10,7 @@ pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
 use crate::{
+    action,
     call::{self, Answer, Cx},
     config::ALL_CLUSTERS,
     everywhere, schema,
@@ -166,6 +167,8 @@ pub struct Entry {
     pub many: bool,
     /// Asks every cluster, whatever the call says.
     pub everywhere: bool,
+    /// Needs the audit log; not there without one.
+    pub audited: bool,
     input: fn() -> Map<String, Value>,
     output: fn() -> Map<String, Value>,
     pub(crate) run: Run,
@@ -177,6 +180,7 @@ impl Entry {
             example: T::EXAMPLE,
             many: false,
             everywhere: false,
+            audited: false,
             name: T::NAME,
             title: T::TITLE,
             effect: Effect::Read,
@@ -200,6 +204,7 @@ impl Entry {
             example: T::EXAMPLE,
             many: false,
             everywhere: false,
+            audited: false,
             name: T::NAME,
             title: T::TITLE,
             effect: T::EFFECT,
@@ -207,7 +212,7 @@ impl Entry {
             control: Some(T::CONTROL),
             input: schema::of_input::<T>,
             output: schema::of_output::<Outcome>,
-            run: |cx, args| Box::pin(call::action::<T>(cx, args)),
+            run: |cx, args| Box::pin(action::run::<T>(cx, args)),
         }
     }
 
@@ -223,7 +228,7 @@ impl Entry {
         let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
         if let Some(properties) = properties.as_object_mut() {
             if let Some(control) = &self.control {
-                properties.extend(call::control_properties(control));
+                properties.extend(action::control_properties(control));
             }
             if clusters.len() > 1 && !self.everywhere {
                 let all = self.many.then_some(ALL_CLUSTERS);

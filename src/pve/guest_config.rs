@@ -68,7 +68,15 @@ impl Reader<'_> {
     /// # Errors
     /// As [`Reader::get`].
     pub async fn config(&self, guest: &Guest) -> Result<GuestConfig> {
-        let mut values: Map<String, Value> = self.get(guest.path("config")).await?;
+        self.config_at(guest.path("config")).await
+    }
+
+    /// As [`Reader::config`], where only the guest's path is known.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn config_at(&self, path: String) -> Result<GuestConfig> {
+        let mut values: Map<String, Value> = self.get(path).await?;
         let digest = values.remove("digest").and_then(|d| d.as_str().map(str::to_owned));
         Ok(GuestConfig { digest, values })
     }
