@@ -18,6 +18,7 @@ use crate::{
     progress::Progress,
     pve::{Client, Reader, Scope, Seen},
     render,
+    safety_snapshot::Before,
     tool::{Entry, Query},
     tools,
     trail::Trail,
@@ -173,6 +174,7 @@ pub(crate) fn scope(cx: &Cx<'_>) -> Scope {
     Scope {
         tool: cx.entry.name,
         api: cx.entry.api,
+        also: cx.entry.control.and_then(|control| control.snapshot_first).map_or(&[], Before::api),
         progress: cx.context.progress.clone(),
         cancel: cx.context.cancel.clone(),
         seen: Seen::default(),
