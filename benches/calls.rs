@@ -8,6 +8,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures::future::join_all;
 use proxmox_mcp::{
     call::{self, App, Cluster, Context},
+    config::Safety,
+    policy::Settings,
     pve::Client,
     sandbox::{Options, Sandbox},
 };
@@ -18,7 +20,8 @@ fn app(options: Options) -> App {
     let sandbox = Sandbox::new(options);
     let config = proxmox_mcp::embedded::cluster_config(&sandbox);
     let client = Client::with_transport(&config, Arc::new(sandbox));
-    App::with_clusters(vec![Cluster { name: config.name, client }])
+    let safety = Safety { policy: Settings::everything().unwrap(), ..Safety::default() };
+    App::with_clusters(vec![Cluster { name: config.name, client }], &safety).unwrap()
 }
 
 fn arguments(value: Value) -> Map<String, Value> {
@@ -36,7 +39,7 @@ fn benches(c: &mut Criterion) {
 
     c.bench_function("schemas of all tools, first tools/list", |b| {
         b.iter(|| {
-            let app = App::with_clusters(Vec::new());
+            let app = App::with_clusters(Vec::new(), &Safety::default()).unwrap();
             app.tools().map(|(entry, schema)| schema.len() + entry.output_schema().len()).sum::<usize>()
         });
     });

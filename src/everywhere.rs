@@ -5,7 +5,8 @@ use futures::future::join_all;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    call::{self, Answer, App, Cluster, Context, Cx},
+    app::{App, Cluster},
+    call::{self, Answer, Context, Cx},
     config::ALL_CLUSTERS,
     error::{Error, Result},
     outside::{self, UNTRUSTED},
@@ -45,7 +46,7 @@ pub async fn run(
 ) -> Result<Answer> {
     let turns = turns(app.clusters(), schema, args)?;
     let calls = turns.iter().filter_map(|turn| turn.args.clone().map(|args| (turn, args))).map(|(turn, args)| async {
-        let cx = Cx { entry, client: &turn.cluster.client, policy: app.policy(), context };
+        let cx = Cx::new(entry, app, &turn.cluster.client, context);
         (turn.cluster.name.as_str(), call::guarded(cx, args).await)
     });
     let mut merged = Merged::default();

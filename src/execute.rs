@@ -34,6 +34,11 @@ pub async fn run<T: Action>(
     let (mut done, mut answers) = (Vec::new(), Vec::new());
     for (i, request) in approved.iter().enumerate() {
         let last = i + 1 == approved.len();
+        let renewed = match &plan.safety {
+            Some(taken) if i == 1 => taken.renewed(reader, request).await.map_err(|e| with_done(e, &done))?,
+            _ => None,
+        };
+        let request = renewed.as_ref().unwrap_or(request);
         let answer = send(cx, reader, request).await.map_err(|e| with_done(e, &done))?;
         let upid = upid_of(&answer)?;
         answers.push(answer);
@@ -165,18 +170,24 @@ fn follow(upid: &Upid) -> String {
 /// One request, once.
 async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
     reader.check(approved.request())?;
+    cx.app.policy().not_frozen()?;
+    cx.trail.sending(approved.request());
     let before = Instant::now();
     let sent = match &approved.request().file {
         None => cx.client.execute(approved).await,
         Some(file) => cx.client.upload(approved, file.clone(), reader.scope()).await,
     };
-    match sent {
+    let answer = match sent {
         Err(e) if e.is_unclear() => match reader.adopt_lost_task(approved.request(), before).await {
-            Ok(Some(upid)) => Ok(Value::from(upid.to_string())),
-            _ => Err(e),
+            Ok(Some(upid)) => Value::from(upid.to_string()),
+            _ => return Err(e),
         },
-        answer => answer,
+        answer => answer?,
+    };
+    if let Some(upid) = upid_of(&answer)? {
+        cx.trail.began(upid);
     }
+    Ok(answer)
 }
 
 /// The task, where Proxmox answered with one.

@@ -1,25 +1,35 @@
 //! proxmox-mcp as a library. See ARCHITECTURE.md for the map and the invariants.
 
+mod action;
+pub mod app;
 pub mod arguments;
+pub mod audit;
 pub mod call;
 pub mod checks;
 pub mod checksum;
 pub mod cli;
 pub mod config;
+pub mod confirm;
 pub mod docs;
 pub mod doctor;
 pub mod embedded;
 pub mod error;
 mod everywhere;
 mod execute;
+pub mod key;
 pub mod mcp;
+pub mod mint;
 pub mod outside;
 pub mod plan;
 pub mod policy;
 pub mod progress;
 pub mod pve;
 pub mod render;
+pub mod rights;
+mod safety_snapshot;
 pub mod sandbox;
 mod schema;
 pub mod tool;
 pub mod tools;
+pub mod toolsets;
+pub mod trail;

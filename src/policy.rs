@@ -1,9 +1,21 @@
 //! The only yes/no: whether a request may change the cluster. Nobody else can make an [`Approved`] request, and the
-//! client sends nothing but GETs without one.
+//! client sends nothing but GETs without one. What is asked is the request about to leave, whatever tool made it.
+
+mod exec;
+mod facts;
+mod guard;
+pub mod reach;
+pub mod rules;
+mod settings;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use self::{
+    facts::Facts,
+    reach::Reach,
+    settings::{Bounds, Exec, Mode, Settings},
+};
 use crate::{
     error::{Error, Kind, Result},
     pve::Request,
@@ -24,10 +36,10 @@ pub enum Effect {
     Execute,
 }
 
-/// What the operator allows: all tools but those that send any request, which are switched on by a setting.
+/// What the operator allows.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    pub api_write: bool,
+    settings: Settings,
 }
 
 /// A request that the policy let through. Only [`Policy::approve`] makes one.
@@ -38,33 +50,108 @@ impl Approved {
     pub fn request(&self) -> &Request {
         &self.0
     }
+
+    /// The same request, held to another state of what it changes: that is nothing for a policy to judge.
+    pub fn with_digest(&self, digest: &str) -> Self {
+        let mut request = self.0.clone();
+        request.params.retain(|(key, _)| key != "digest");
+        Self(request.param("digest", digest))
+    }
 }
 
+/// A refusal, with the rule that it comes from.
+fn denied(message: impl Into<String>) -> Error {
+    Error::new(Kind::Denied, message)
+}
+
+/// The hint to every refusal: it is not for the caller to change.
+const OPERATOR: &str = "a rule of this server's operator: nothing was sent, and no other way of asking changes it";
+
 impl Policy {
-    /// Whether a tool of this effect may be used at all.
-    pub fn allows(&self, _effect: Effect) -> Result<()> {
-        Ok(())
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether a model is told of this tool.
+    pub fn lists(&self, name: &str, effect: Effect, api: &[&str]) -> bool {
+        self.settings.tools.lists(name) && self.allows_tool(name, effect, api).is_ok()
     }
 
     /// Whether this tool may be used; `api` as it declares it.
     ///
     /// # Errors
-    /// `Denied` with the setting that would allow it.
+    /// `Denied` with the setting that forbids it, or would allow it.
     pub fn allows_tool(&self, name: &str, effect: Effect, api: &[&str]) -> Result<()> {
-        if effect > Effect::Read && !self.api_write && api.iter().any(|pattern| pattern.ends_with(" *")) {
-            return Err(Error::new(Kind::Denied, format!("{name} is switched off"))
+        if let Some(setting) = self.settings.tools.refuses(name) {
+            return Err(denied(format!("{name} is not among the tools of this server ({setting})")).hint(OPERATOR));
+        }
+        if effect > Effect::Read && !self.settings.api_write && api.iter().any(|pattern| pattern.ends_with(" *")) {
+            return Err(denied(format!("{name} is switched off"))
                 .hint("the operator of this server can allow it with PROXMOX_API_WRITE=true"));
         }
-        self.allows(effect)
+        self.allows(name, effect)
     }
 
-    /// Approves one request of a tool: judged by the stricter of the tool's effect and the request's own, so that a
-    /// DELETE is destructive whatever tool built it.
+    /// Whether the mode lets anything of this effect pass; `what` names it in the refusal.
+    fn allows(&self, what: &str, effect: Effect) -> Result<()> {
+        let mode = self.settings.mode;
+        let refused = match (mode, effect) {
+            (Mode::Full, _) | (_, Effect::Read) | (Mode::NoDelete, Effect::Write) => false,
+            (Mode::NoDelete, Effect::Execute) => return self.allows_commands(what),
+            (Mode::ReadOnly, _) | (Mode::NoDelete, Effect::Destroy) => true,
+        };
+        match (refused, effect) {
+            (true, _) => Err(denied(format!("{what} is refused: PROXMOX_MODE={}", mode.name())).hint(OPERATOR)),
+            (false, Effect::Execute) => self.allows_commands(what),
+            (false, _) => Ok(()),
+        }
+    }
+
+    /// Whether any command may be run at all.
+    fn allows_commands(&self, what: &str) -> Result<()> {
+        if let Exec::Allowed(_) = self.settings.exec {
+            return Ok(());
+        }
+        match exec::refuses(&self.settings.exec, self.settings.mode, None) {
+            Some(why) => Err(denied(format!("{what} is refused: {why}")).hint(OPERATOR)),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the rules ask for more of a guest than its own configuration tells.
+    pub fn asks_for_pools(&self) -> bool {
+        !self.settings.allowed.is_empty() || !self.settings.protected.is_empty()
+    }
+
+    /// Approves what a tool is going to send: judged by the stricter of the tool's effect and each request's own, so that a
+    /// DELETE is destructive whatever tool built it, and by what the requests touch. `facts` are of just these requests.
     ///
     /// # Errors
     /// `Denied` with the rule that forbids it.
-    pub fn approve(&self, tool: Effect, request: Request) -> Result<Approved> {
-        self.allows(tool.max(request.effect()))?;
-        Ok(Approved(request))
+    pub fn approve(&self, tool: Effect, requests: &[Request], facts: &Facts) -> Result<Vec<Approved>> {
+        for request in requests {
+            self.allows(&request.to_string(), tool)?;
+            self.allows(&request.to_string(), request.effect())?;
+        }
+        guard::check(&self.settings, &Reach::of(requests), facts)?;
+        Ok(requests.iter().cloned().map(Approved).collect())
+    }
+
+    /// Whether nothing is to be changed just now: asked before a plan is shown for confirmation, and before each request.
+    ///
+    /// # Errors
+    /// `Denied` while the file is there.
+    pub fn not_frozen(&self) -> Result<()> {
+        match &self.settings.freeze {
+            Some(file) if file.symlink_metadata().is_ok() => {
+                Err(denied(format!("changes are frozen: {} exists (PROXMOX_FREEZE_FILE)", file.display()))
+                    .hint("reading and dry runs go on; the operator takes the file away to allow changes again"))
+            }
+            _ => Ok(()),
+        }
     }
 }

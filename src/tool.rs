@@ -10,6 +10,7 @@ pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
 use crate::{
+    action,
     call::{self, Answer, Cx},
     config::ALL_CLUSTERS,
     everywhere, schema,
@@ -19,6 +20,7 @@ pub use crate::{
     plan::{Outcome, Plan, Undo},
     policy::Effect,
     pve::{Guest, GuestRef, Reader, Request, WaitOptions, Want},
+    safety_snapshot::Before,
 };
 
 /// Parameters that are also the tool. The struct's doc comment is what the model reads: first sentence what, second when.
@@ -103,6 +105,8 @@ pub struct Control {
     pub polled: bool,
     /// Proxmox answers when it is done: the keys about waiting are taken, and mean nothing.
     pub instant: bool,
+    /// Takes `snapshot_first`.
+    pub snapshot_first: Option<Before>,
 }
 
 impl Control {
@@ -116,6 +120,7 @@ impl Control {
             poll_interval: 2.0,
             polled: false,
             instant: false,
+            snapshot_first: None,
         }
     }
     /// For requests that begin no task.
@@ -135,6 +140,10 @@ impl Control {
     /// Lists `timeout` and `poll_interval`, as the reference does for some.
     pub const fn polled(self) -> Self {
         Self { polled: true, ..self }
+    }
+    /// Takes `snapshot_first`, before this.
+    pub const fn snapshot_first(self, what: Before) -> Self {
+        Self { snapshot_first: Some(what), ..self }
     }
     /// Without a default in the schema.
     pub const fn unlisted_timeout(self) -> Self {
@@ -158,6 +167,8 @@ pub struct Entry {
     pub many: bool,
     /// Asks every cluster, whatever the call says.
     pub everywhere: bool,
+    /// Needs the audit log; not there without one.
+    pub audited: bool,
     input: fn() -> Map<String, Value>,
     output: fn() -> Map<String, Value>,
     pub(crate) run: Run,
@@ -169,6 +180,7 @@ impl Entry {
             example: T::EXAMPLE,
             many: false,
             everywhere: false,
+            audited: false,
             name: T::NAME,
             title: T::TITLE,
             effect: Effect::Read,
@@ -192,6 +204,7 @@ impl Entry {
             example: T::EXAMPLE,
             many: false,
             everywhere: false,
+            audited: false,
             name: T::NAME,
             title: T::TITLE,
             effect: T::EFFECT,
@@ -199,7 +212,7 @@ impl Entry {
             control: Some(T::CONTROL),
             input: schema::of_input::<T>,
             output: schema::of_output::<Outcome>,
-            run: |cx, args| Box::pin(call::action::<T>(cx, args)),
+            run: |cx, args| Box::pin(action::run::<T>(cx, args)),
         }
     }
 
@@ -215,7 +228,7 @@ impl Entry {
         let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
         if let Some(properties) = properties.as_object_mut() {
             if let Some(control) = &self.control {
-                properties.extend(call::control_properties(control));
+                properties.extend(action::control_properties(control));
             }
             if clusters.len() > 1 && !self.everywhere {
                 let all = self.many.then_some(ALL_CLUSTERS);

@@ -140,13 +140,14 @@ async fn a_token_without_rights_sees_an_empty_cluster_and_is_told_why() {
 /// A privilege-separated token of root's, as the web interface makes them: without any rights.
 async fn start_as_root_makes_token(sandbox: &Sandbox) -> proxmox_mcp::config::ClusterConfig {
     use proxmox_mcp::{
-        policy::{Effect, Policy},
+        policy::{Effect, Facts, Policy},
         pve::{Client, Request},
     };
     let client =
         Client::with_transport(&proxmox_mcp::embedded::cluster_config(sandbox), std::sync::Arc::new(sandbox.clone()));
     let request = Request::post("/access/users/root@pam/token/fresh").param("privsep", 1);
-    let made = client.execute(&Policy::default().approve(Effect::Write, request).unwrap()).await.unwrap();
+    let approved = Policy::default().approve(Effect::Write, &[request], &Facts::default()).unwrap();
+    let made = client.execute(&approved[0]).await.unwrap();
     config(
         sandbox,
         proxmox_mcp::config::Auth::Token {

@@ -1,6 +1,10 @@
 //! The table of settings: every name that is accepted, its default and its help. Parsing, `--help`, `.env.example` and the
 //! README's table are all made from it; it knows no values.
 
+mod safety;
+
+pub use safety::*;
+
 /// One setting. Its aliases are the names that other Proxmox programs use for the same thing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -35,6 +39,7 @@ pub enum Group {
     Defaults,
     Timeouts,
     Clusters,
+    Safety,
     Program,
 }
 
@@ -47,6 +52,7 @@ impl Group {
         Self::Defaults,
         Self::Timeouts,
         Self::Clusters,
+        Self::Safety,
         Self::Program,
     ];
 
@@ -59,6 +65,7 @@ impl Group {
             Self::Defaults => "Defaults",
             Self::Timeouts => "Timeouts",
             Self::Clusters => "Several clusters",
+            Self::Safety => "What agents may do",
             Self::Program => "Program",
         }
     }
@@ -226,6 +233,17 @@ pub static FINGERPRINT: Setting = Setting {
     scope: Scope::Shared,
     ..BASE
 };
+pub static REQUIRE_VERIFIED_TLS: Setting = Setting {
+    name: "PROXMOX_REQUIRE_VERIFIED_TLS",
+    flag: "require-verified-tls",
+    value: "BOOL",
+    default: Some("false"),
+    example: "true",
+    help: "Refuses to start where a certificate would not be verified, whatever switched that off.",
+    group: Group::Tls,
+    scope: Scope::Program,
+    ..BASE
+};
 pub static DEFAULT_NODE: Setting = Setting {
     name: "PROXMOX_DEFAULT_NODE",
     flag: "default-node",
@@ -276,6 +294,17 @@ pub static REQUEST_TIMEOUT: Setting = Setting {
     help: "How long one request may take. Proxmox VE itself gives up after 30 s on what it passes on to another node.",
     group: Group::Timeouts,
     scope: Scope::Shared,
+    ..BASE
+};
+pub static SHUTDOWN_GRACE: Setting = Setting {
+    name: "PROXMOX_SHUTDOWN_GRACE",
+    flag: "shutdown-grace",
+    value: "SECONDS",
+    default: Some("10"),
+    example: "10",
+    help: "How long calls under way may go on when the client has gone or a signal ends the server; then those that wait are cancelled, and their tasks go on. A second signal ends it at once.",
+    group: Group::Timeouts,
+    scope: Scope::Program,
     ..BASE
 };
 pub static UPLOAD_DIR: Setting = Setting {
@@ -344,7 +373,7 @@ pub static ENV_FILE: Setting = Setting {
     ..BASE
 };
 
-/// All settings, in the order of the documents.
+/// All settings; documents show them by group.
 pub static SETTINGS: &[&Setting] = &[
     &API_URL,
     &PORT,
@@ -358,13 +387,36 @@ pub static SETTINGS: &[&Setting] = &[
     &FINGERPRINT,
     &CA_FILE,
     &VERIFY,
+    &REQUIRE_VERIFIED_TLS,
     &DEFAULT_NODE,
     &DEFAULT_STORAGE,
     &DEFAULT_BRIDGE,
     &CONNECT_TIMEOUT,
     &REQUEST_TIMEOUT,
+    &SHUTDOWN_GRACE,
     &CLUSTERS,
     &UPLOAD_DIR,
+    &MODE,
+    &READ_ONLY,
+    &TOOLSETS,
+    &TOOLS,
+    &EXCLUDE_TOOLS,
+    &ALLOW_GUESTS,
+    &PROTECT_GUESTS,
+    &ALLOW_NODES,
+    &ALLOW_STORAGES,
+    &MAX_GUESTS,
+    &MAX_CORES,
+    &MAX_MEMORY,
+    &MAX_DISK,
+    &EXEC,
+    &EXEC_ALLOW,
+    &FREEZE_FILE,
+    &CONFIRM,
+    &CONFIRM_FALLBACK,
+    &CONFIRM_TOOLS,
+    &AUDIT_FILE,
+    &KEY,
     &SANDBOX,
     &API_WRITE,
     &LOG_LEVEL,

@@ -104,5 +104,11 @@ impl Transport for Fake {
 }
 
 pub fn scope() -> Scope {
-    Scope { tool: "proxmox-test", api: &[], progress: Progress::none(), cancel: CancellationToken::new() }
+    Scope {
+        tool: "proxmox-test",
+        api: &[],
+        progress: Progress::none(),
+        cancel: CancellationToken::new(),
+        seen: super::Seen::default(),
+    }
 }

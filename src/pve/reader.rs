@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::{Client, Listing, Request, Scope};
+use super::{Client, Listing, Request, Scope, error, perl};
 use crate::{
     config::Endpoint,
     error::{Error, Kind, Result},
@@ -68,7 +68,8 @@ impl<'a> Reader<'a> {
     /// As [`Reader::get`].
     pub async fn list<T: DeserializeOwned>(&self, request: &Request) -> Result<Listing<T>> {
         self.scope.check(request)?;
-        self.unless_cancelled(self.client.list(request)).await
+        let body = self.seen_or_asked(request).await?;
+        perl::from_slice(&body).map_err(|e| error::bad_answer(request, &body, &e))
     }
 
     /// The whole answer as bytes: `{"data": …}`.
@@ -77,7 +78,17 @@ impl<'a> Reader<'a> {
     /// As [`Reader::get`].
     pub async fn fetch(&self, request: &Request) -> Result<Bytes> {
         self.scope.check(request)?;
-        self.unless_cancelled(self.client.fetch(request)).await
+        self.seen_or_asked(request).await
+    }
+
+    /// While a plan is made, nothing is asked for twice.
+    async fn seen_or_asked(&self, request: &Request) -> Result<Bytes> {
+        if let Some(body) = self.scope.seen.answer(request) {
+            return Ok(body);
+        }
+        let body = self.unless_cancelled(self.client.fetch(request)).await?;
+        self.scope.seen.note(request, &body);
+        Ok(body)
     }
 
     /// The lowest free VMID. Nothing is reserved: another may take it before it is used.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use http::Method;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::FilePart;
@@ -16,6 +16,11 @@ const ENCODE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_
 /// Percent-encodes one path segment, query value or form value.
 pub fn encode(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, ENCODE).into()
+}
+
+/// Undoes [`encode`].
+pub fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// `path` is relative to `/api2/json`, begins with `/`, and its segments are already encoded where they need it
@@ -119,14 +124,14 @@ impl Request {
         self
     }
 
-    /// What this request does by itself, whoever built it: a DELETE is destructive, and so is what frees volumes; a command
-    /// in a guest is one.
+    /// What this request does by itself, whoever built it: a DELETE is destructive, and so is what frees volumes or puts an
+    /// older state in the present one's place; a command in a guest is one.
     pub fn effect(&self) -> Effect {
         match self.method {
             Method::POST if self.path.ends_with("/agent/exec") => Effect::Execute,
             Method::GET => Effect::Read,
             Method::DELETE => Effect::Destroy,
-            _ if self.frees_volumes() => Effect::Destroy,
+            _ if self.frees_volumes() || self.replaces() => Effect::Destroy,
             _ => Effect::Write,
         }
     }
@@ -137,6 +142,16 @@ impl Request {
         let mut gone = gone.flat_map(|(_, keys)| keys.split(',')).peekable();
         let force = self.param_of("force") == Some("1");
         (force && gone.peek().is_some()) || gone.any(|key| key.starts_with("unused"))
+    }
+
+    /// A rollback, or a restore over a guest.
+    fn replaces(&self) -> bool {
+        self.path.ends_with("/rollback") || (self.method == Method::POST && self.is_restore_over())
+    }
+
+    fn is_restore_over(&self) -> bool {
+        let restores = self.param_of("archive").is_some() || self.param_of("restore") == Some("1");
+        restores && self.param_of("force") == Some("1")
     }
 
     /// The parameters as shown in a plan: secrets masked, a repeated key as an array.
@@ -201,7 +216,9 @@ mod tests {
             (put().param("delete", "net1,unused0"), Effect::Destroy),
             (put().param("delete", "scsi1").param("force", 1), Effect::Destroy),
             (Request::put("/nodes/a/qemu/100/unlink").param("idlist", "scsi1").param("force", 1), Effect::Destroy),
-            (Request::post("/nodes/a/qemu").param("archive", "x").param("force", 1), Effect::Write),
+            (Request::post("/nodes/a/qemu").param("archive", "x").param("force", 1), Effect::Destroy),
+            (Request::post("/nodes/a/qemu").param("archive", "x"), Effect::Write),
+            (Request::post("/nodes/a/qemu/100/snapshot/a/rollback"), Effect::Destroy),
             (Request::delete("/nodes/a/qemu/100"), Effect::Destroy),
         ] {
             assert_eq!(request.effect(), effect, "{request:?}");

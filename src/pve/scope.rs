@@ -1,5 +1,11 @@
 //! What one call of a tool may do to the API: the requests its tool declared, its progress and its cancellation.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use super::Request;
@@ -31,12 +37,54 @@ const COMMON: &[&str] = &[
 
 /// One call of one tool. `api` is the tool's list of `METHOD /path` patterns, where `{x}` stands for one segment and
 /// `{type}` for `qemu` or `lxc`. `METHOD *` is any path: for the tools that are for the API itself, and no other.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Scope {
     pub tool: &'static str,
     pub api: &'static [&'static str],
     pub progress: Progress,
     pub cancel: CancellationToken,
+    pub seen: Seen,
+}
+
+/// What a plan was made from: every answer that was read since [`Seen::begin`], by its request. A configuration is asked
+/// for once by all who want to see it meanwhile.
+#[derive(Debug, Default)]
+pub struct Seen(Mutex<Option<BTreeMap<String, Bytes>>>);
+
+impl Seen {
+    /// Forgets, and remembers from now on.
+    pub fn begin(&self) {
+        *self.lock() = Some(BTreeMap::new());
+    }
+    /// Forgets, and remembers no more: what is read from now on is to be current.
+    pub fn end(&self) {
+        *self.lock() = None;
+    }
+    pub(super) fn answer(&self, request: &Request) -> Option<Bytes> {
+        self.lock().as_ref()?.get(&name(request)).cloned()
+    }
+    pub(super) fn note(&self, request: &Request, body: &Bytes) {
+        if let Some(seen) = self.lock().as_mut() {
+            seen.insert(name(request), body.clone());
+        }
+    }
+    /// Something else that was found out meanwhile.
+    pub fn add(&self, what: String, answer: Bytes) {
+        if let Some(seen) = self.lock().as_mut() {
+            seen.insert(what, answer);
+        }
+    }
+    /// `path?parameters` and the answer, in the order of the former.
+    pub fn all(&self) -> Vec<(String, Bytes)> {
+        self.lock().iter().flatten().map(|(request, body)| (request.clone(), body.clone())).collect()
+    }
+    fn lock(&self) -> MutexGuard<'_, Option<BTreeMap<String, Bytes>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name(request: &Request) -> String {
+    format!("{}?{}", request.path, request.encoded())
 }
 
 impl Scope {
@@ -81,7 +129,13 @@ mod tests {
     use super::*;
 
     fn scope(api: &'static [&'static str]) -> Scope {
-        Scope { tool: "proxmox-test", api, progress: Progress::none(), cancel: CancellationToken::new() }
+        Scope {
+            tool: "proxmox-test",
+            api,
+            progress: Progress::none(),
+            cancel: CancellationToken::new(),
+            seen: Seen::default(),
+        }
     }
 
     #[test]

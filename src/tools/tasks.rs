@@ -7,7 +7,7 @@ use super::{
     log_lines::{Lines, Part},
 };
 use crate::{
-    call::MAX_SECONDS,
+    action::MAX_SECONDS,
     pve::{ExitStatus, TaskEnd, TaskRow, Upid, WaitOptions, Waited, encode},
     tool::*,
 };

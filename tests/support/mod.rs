@@ -15,9 +15,9 @@ use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use proxmox_mcp::{
     call::{App, Cluster},
-    config::{Auth, ClusterConfig},
+    config::{Auth, ClusterConfig, Safety},
     mcp::Connection,
-    policy::Policy,
+    policy::Settings,
     progress::{Progress, Update},
     pve::{Client, SendError, Transport, Upload, encode},
     sandbox::{Options, Sandbox},
@@ -31,6 +31,7 @@ pub fn options() -> Options {
 
 pub struct Test {
     pub sandbox: Sandbox,
+    pub app: Arc<App>,
     pub mcp: Connection,
     pub sent: Arc<Wire>,
     pub progress: Arc<Mutex<Vec<Update>>>,
@@ -112,15 +113,26 @@ pub fn upload_dir() -> PathBuf {
     MADE.get_or_init(make).clone()
 }
 
+/// Every tool, and nothing forbidden.
+pub fn everything() -> Safety {
+    Safety { policy: Settings::everything().unwrap(), ..Safety::default() }
+}
+
 pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
+    guarded(sandbox, config, everything()).await
+}
+
+/// With what an operator allows, asks for and records.
+pub async fn guarded(sandbox: Sandbox, config: ClusterConfig, safety: Safety) -> Test {
     let sent = Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() });
     let client = Client::with_transport(&config, sent.clone());
-    let app = App::with_clusters(vec![Cluster { name: config.name, client }]).with_policy(Policy { api_write: true });
+    let app = App::with_clusters(vec![Cluster { name: config.name, client }], &safety).unwrap();
+    let app = Arc::new(app);
     let progress = Arc::new(Mutex::new(Vec::new()));
     let seen = progress.clone();
     let listener = Progress::to(move |update| seen.lock().unwrap().push(update));
-    let mcp = Connection::local(Arc::new(app), listener).await.expect("client and server understand one another");
-    Test { sandbox, mcp, sent, progress }
+    let mcp = Connection::local(Arc::clone(&app), listener).await.expect("client and server understand one another");
+    Test { sandbox, app, mcp, sent, progress }
 }
 
 impl Test {

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     config::{Auth, Endpoint, Timeouts, Tls, TokenId},
-    policy::{Effect, Policy},
+    policy::{Approved, Effect, Facts, Policy},
     pve::transport::SendError,
 };
 
@@ -115,7 +115,7 @@ fn client(transport: &Arc<Scripted>, auth: Auth) -> Client {
 }
 
 async fn write(client: &Client, request: Request) -> Result<Value> {
-    client.execute(&Policy::default().approve(Effect::Write, request).unwrap()).await
+    client.execute(&approved(request)).await
 }
 
 fn start() -> Request {
@@ -204,4 +204,10 @@ async fn parameters_larger_than_proxmox_takes_are_refused_here() {
     let transport = Scripted::new(|_, _| ok(json!(null)));
     let error = write(&client(&transport, token()), start().param("x", "a".repeat(600_000))).await.unwrap_err();
     assert_eq!((error.kind(), transport.sent().len()), (Kind::BadArgument, 0));
+}
+
+/// Let through: no guest is touched by it that anybody has to look at.
+fn approved(request: Request) -> Approved {
+    let mut approved = Policy::default().approve(Effect::Write, &[request], &Facts::default()).unwrap();
+    approved.remove(0)
 }

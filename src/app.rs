@@ -1,0 +1,146 @@
+//! What all calls share: the clusters, what the operator allows, the record of what was done, and the tools' schemas.
+
+use std::sync::OnceLock;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    audit::Audit,
+    config::{Config, Safety},
+    confirm::{Confirm, Mode},
+    error::{Error, Result},
+    policy::Policy,
+    pve::Client,
+    tool::Entry,
+    tools,
+};
+
+/// One cluster and its client.
+pub struct Cluster {
+    pub name: String,
+    pub client: Client,
+}
+
+/// The application behind every face.
+pub struct App {
+    clusters: Vec<Cluster>,
+    policy: Policy,
+    confirm: Confirm,
+    audit: Option<Audit>,
+    schemas: Vec<OnceLock<Map<String, Value>>>,
+}
+
+impl App {
+    /// Contacts nobody.
+    ///
+    /// # Errors
+    /// A cluster's settings that no client can be made of, or an audit log that cannot be written.
+    pub fn new(config: &Config) -> Result<Self> {
+        let clusters = config
+            .clusters
+            .iter()
+            .map(|cluster| Ok(Cluster { name: cluster.name.clone(), client: Client::new(cluster)? }))
+            .collect::<Result<_>>()?;
+        Self::with_clusters(clusters, &config.safety)
+    }
+
+    /// With clients made by the caller: how tests put in a simulated cluster.
+    ///
+    /// # Errors
+    /// An audit log that cannot be written.
+    pub fn with_clusters(clusters: Vec<Cluster>, safety: &Safety) -> Result<Self> {
+        Ok(Self {
+            clusters,
+            policy: Policy::new(safety.policy.clone()),
+            confirm: Confirm::new(safety.confirm.clone())?,
+            audit: safety.audit_file.as_ref().map(|file| Audit::open(file, safety.confirm.key.clone())).transpose()?,
+            schemas: tools::all().map(|_| OnceLock::new()).collect(),
+        })
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub fn confirm(&self) -> &Confirm {
+        &self.confirm
+    }
+
+    /// The record of what was done, where there is one.
+    pub fn audit(&self) -> Option<&Audit> {
+        self.audit.as_ref()
+    }
+
+    pub fn clusters(&self) -> &[Cluster] {
+        &self.clusters
+    }
+
+    /// The clusters' names, in order.
+    pub fn names(&self) -> Vec<&str> {
+        self.clusters.iter().map(|c| c.name.as_str()).collect()
+    }
+
+    /// The tools that a model is told of, with their input schemas as it is given them.
+    pub fn tools(&self) -> impl Iterator<Item = (&'static Entry, Map<String, Value>)> {
+        let names = self.names();
+        tools::all().filter(|entry| self.lists(entry)).map(move |entry| {
+            let mut schema = entry.listed_schema(&names);
+            self.adapt(entry, &mut schema);
+            (entry, schema)
+        })
+    }
+
+    /// Whether a model is told of this tool.
+    pub fn lists(&self, entry: &Entry) -> bool {
+        self.policy.lists(entry.name, entry.effect, entry.api) && (!entry.audited || self.audit.is_some())
+    }
+
+    /// The schema that a call's arguments are held to; `index` is the tool's place in the registry.
+    pub(crate) fn schema(&self, index: usize, entry: &Entry) -> &Map<String, Value> {
+        self.schemas[index].get_or_init(|| {
+            let mut schema = entry.input_schema(&self.names());
+            self.adapt(entry, &mut schema);
+            schema
+        })
+    }
+
+    /// Whether a tool has to be confirmed, whatever it is called with.
+    pub fn asks(&self, entry: &Entry) -> bool {
+        entry.control.is_some_and(|control| control.confirm)
+            || (entry.control.is_some() && self.confirm.wants(entry.name))
+    }
+
+    /// Makes `confirm` what the operator wants it to be.
+    fn adapt(&self, entry: &Entry, schema: &mut Map<String, Value>) {
+        let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
+        if !self.asks(entry) {
+            return;
+        }
+        let confirm = match self.confirm.mode() {
+            Mode::Flag => json!({"type": "boolean", "description": CONFIRM}),
+            Mode::Plan => json!({"type": "string", "description": CONFIRM_PLAN}),
+            Mode::Human if self.confirm.falls_back() => json!({"type": "string", "description": CONFIRM_PLAN}),
+            Mode::Human => {
+                properties.shift_remove("confirm");
+                return;
+            }
+        };
+        properties.insert("confirm".to_owned(), confirm);
+    }
+
+    /// The cluster that a call names, else the first.
+    pub(crate) fn cluster(&self, args: &mut Map<String, Value>) -> Result<&Cluster> {
+        let named = args.remove("cluster");
+        let found = match named.as_ref().and_then(Value::as_str) {
+            Some(name) => self.clusters.iter().find(|c| c.name == name),
+            None => self.clusters.first(),
+        };
+        found.ok_or_else(|| {
+            Error::bad_setting("no Proxmox cluster is configured").hint("set PROXMOX_API_URL, or try --sandbox")
+        })
+    }
+}
+
+/// What `confirm` is, in the schemas.
+pub(crate) const CONFIRM: &str = "Must be true to do it.";
+const CONFIRM_PLAN: &str = "plan_id of the plan that was shown.";
