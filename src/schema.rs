@@ -100,8 +100,8 @@ pub fn of_input<T: JsonSchema>() -> Map<String, Value> {
 pub fn of_output<T: JsonSchema>() -> Map<String, Value> {
     let mut schema = generate::<T>(SchemaSettings::draft2020_12().for_serialize());
     schema.remove("description");
-    outside::declare(&mut schema);
     below(&mut schema, &mut anything);
+    outside::declare(&mut schema);
     schema
 }
 

@@ -126,7 +126,8 @@ async fn the_cluster_that_was_chosen_is_asked() {
         let client = pve::Client::with_transport(&cluster_config(&sandbox), Arc::new(sandbox));
         Cluster { name: name.to_owned(), client }
     };
-    let app = Arc::new(App::with_clusters(vec![cluster("home", 1), cluster("work", 2)]));
+    let app =
+        Arc::new(App::with_clusters(vec![cluster("home", 1), cluster("work", 2)], &support::everything()).unwrap());
     let client = connect(&app, Era::Modern).await;
     let node = || template("{cluster}/node/{node}");
     assert_eq!(offered(&client, node(), ("cluster", ""), &[]).await, "home work");

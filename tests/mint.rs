@@ -49,8 +49,8 @@ async fn pveum(client: &Client, line: &str) -> Option<String> {
         other => panic!("{other:?} is no command of pveum"),
     };
     let request = options.fold(request, |request, (key, value)| request.param(key, value));
-    let approved = Policy { api_write: true }.approve(Effect::Destroy, request).unwrap();
-    let answer = client.execute(&approved).await.unwrap_or_else(|e| panic!("{line}: {}", e.report()));
+    let approved = Policy::default().approve(Effect::Destroy, &[request], &Facts::default()).unwrap();
+    let answer = client.execute(&approved[0]).await.unwrap_or_else(|e| panic!("{line}: {}", e.report()));
     answer["value"].as_str().map(str::to_owned)
 }
 

@@ -9,8 +9,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use mcp_client::{Client, ERAS, Era, connect};
 use proxmox_mcp::{
     call::{App, Cluster},
+    config::Safety,
     embedded::cluster_config,
-    policy::{Effect, Policy},
+    policy::Effect,
     pve,
     sandbox::Sandbox,
     tools,
@@ -19,13 +20,13 @@ use rmcp::model::Prompt;
 use serde_json::{Map, Value, json};
 use support::{options, start};
 
-fn app(names: &[&str], policy: Policy) -> Arc<App> {
+fn app(names: &[&str]) -> Arc<App> {
     let sandbox = Sandbox::new(options());
     let cluster = |name: &&str| {
         let client = pve::Client::with_transport(&cluster_config(&sandbox), Arc::new(sandbox.clone()));
         Cluster { name: (*name).to_owned(), client }
     };
-    Arc::new(App::with_clusters(names.iter().map(cluster).collect()).with_policy(policy))
+    Arc::new(App::with_clusters(names.iter().map(cluster).collect(), &Safety::default()).unwrap())
 }
 
 /// Every argument of a prompt, or those that must be given.
@@ -71,7 +72,7 @@ async fn every_prompt_is_described_and_contacts_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn prompts_name_tools_that_exist_and_leave_no_gaps() {
-    let app = app(&["home", "work"], Policy::default());
+    let app = app(&["home", "work"]);
     let client = connect(&app, Era::Modern).await;
     for prompt in prompts(&client).await {
         for all in [true, false] {
@@ -90,7 +91,7 @@ async fn prompts_name_tools_that_exist_and_leave_no_gaps() {
 /// Whoever changes something shows it first.
 #[tokio::test(start_paused = true)]
 async fn prompts_that_name_a_tool_that_changes_something_demand_a_dry_run_and_a_yes() {
-    let app = app(&["default"], Policy::default());
+    let app = app(&["default"]);
     let client = connect(&app, Era::Legacy).await;
     for prompt in prompts(&client).await {
         let text = client.prompt(&prompt.name, arguments(&prompt, false)).await;
@@ -119,7 +120,7 @@ async fn what_is_given_stands_in_the_text_and_what_is_not_is_left_to_the_model()
 
 #[tokio::test(start_paused = true)]
 async fn several_clusters_are_chosen_by_an_argument() {
-    let app = app(&["home", "work"], Policy::default());
+    let app = app(&["home", "work"]);
     for era in ERAS {
         let client = connect(&app, era).await;
         for prompt in prompts(&client).await {

@@ -10,7 +10,6 @@ use mcp_client::{ERAS, Era, bad_cursor, connect, refusal};
 use proxmox_mcp::{
     call::{App, Cluster},
     embedded::cluster_config,
-    policy::Policy,
     pve::Client,
     sandbox::{Fault, FaultKind, Sandbox},
 };
@@ -24,7 +23,7 @@ fn two_clusters() -> Arc<App> {
         let sandbox = Sandbox::new(options());
         Cluster { name: name.to_owned(), client: Client::with_transport(&cluster_config(&sandbox), Arc::new(sandbox)) }
     };
-    Arc::new(App::with_clusters(vec![cluster("home"), cluster("work")]))
+    Arc::new(App::with_clusters(vec![cluster("home"), cluster("work")], &support::everything()).unwrap())
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +153,7 @@ async fn many_clusters_come_in_pages() {
         name: format!("c{n}"),
         client: Client::with_transport(&cluster_config(&sandbox), Arc::new(sandbox.clone())),
     };
-    let app = Arc::new(App::with_clusters((0..120).map(cluster).collect()));
+    let app = Arc::new(App::with_clusters((0..120).map(cluster).collect(), &support::everything()).unwrap());
     let client = connect(&app, Era::Modern).await;
     let first = client.service.list_resources(None).await.unwrap();
     assert_eq!((first.resources.len(), first.next_cursor.is_some()), (100, true));
@@ -191,9 +190,10 @@ async fn the_reference_has_the_tools_that_are_allowed_in_full() {
     let test = start(options()).await;
     let strict = Sandbox::new(options());
     let strict_client = Client::with_transport(&cluster_config(&strict), Arc::new(strict));
-    let strict = App::with_clusters(vec![Cluster { name: "sandbox".to_owned(), client: strict_client }])
-        .with_policy(Policy { api_write: false });
-    let strict = Arc::new(strict);
+    let strict_cluster = Cluster { name: "sandbox".to_owned(), client: strict_client };
+    let mut safety = support::everything();
+    safety.policy.api_write = false;
+    let strict = Arc::new(App::with_clusters(vec![strict_cluster], &safety).unwrap());
     for era in ERAS {
         let client = connect(&test.app, era).await;
         let (mime_type, list) = client.read("proxmox://tools").await;
