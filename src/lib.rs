@@ -29,3 +29,4 @@ pub mod tool;
 pub mod tools;
 pub mod toolsets;
 pub mod trail;
+pub mod undo;

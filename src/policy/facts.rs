@@ -93,7 +93,9 @@ async fn one(pve: &Reader<'_>, list: Option<&Resources>, vmid: u32, at: Option<W
         Ok(config) => config,
         Err(e) if e.is_not_found() => return Ok(Known { fact, config: None }),
         Err(e) => {
-            return Err(e.hint("its configuration tells whether the guest is protected: without it, nothing is changed"));
+            return Err(
+                e.hint("its configuration tells whether the guest is protected: without it, nothing is changed")
+            );
         }
     };
     fact.node = Some(at.node);
