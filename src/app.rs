@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     policy::Policy,
     pve::Client,
+    router::Face,
     tool::Entry,
     tools,
 };
@@ -27,6 +28,7 @@ pub struct App {
     policy: Policy,
     confirm: Confirm,
     audit: Option<Audit>,
+    face: Face,
     schemas: Vec<OnceLock<Map<String, Value>>>,
 }
 
@@ -54,6 +56,7 @@ impl App {
             policy: Policy::new(safety.policy.clone()),
             confirm: Confirm::new(safety.confirm.clone())?,
             audit: safety.audit_file.as_ref().map(|file| Audit::open(file, safety.confirm.key.clone())).transpose()?,
+            face: safety.face,
             schemas: tools::all().map(|_| OnceLock::new()).collect(),
         })
     }
@@ -71,6 +74,11 @@ impl App {
         self.audit.as_ref()
     }
 
+    /// Which tools a model is told of.
+    pub fn face(&self) -> Face {
+        self.face
+    }
+
     pub fn clusters(&self) -> &[Cluster] {
         &self.clusters
     }
@@ -82,17 +90,25 @@ impl App {
 
     /// The tools that a model is told of, with their input schemas as it is given them.
     pub fn tools(&self) -> impl Iterator<Item = (&'static Entry, Map<String, Value>)> {
-        let names = self.names();
-        tools::all().filter(|entry| self.lists(entry)).map(move |entry| {
-            let mut schema = entry.listed_schema(&names);
-            self.adapt(entry, &mut schema);
-            (entry, schema)
-        })
+        tools::all().filter(|entry| self.lists(entry)).map(|entry| (entry, self.listed(entry)))
+    }
+
+    /// A tool's input schema as a model is given it.
+    pub fn listed(&self, entry: &Entry) -> Map<String, Value> {
+        let mut schema = entry.listed_schema(&self.names());
+        self.adapt(entry, &mut schema);
+        schema
     }
 
     /// Whether a model is told of this tool.
     pub fn lists(&self, entry: &Entry) -> bool {
         self.policy.lists(entry.name, entry.effect, entry.api) && (!entry.audited || self.audit.is_some())
+    }
+
+    /// Whether this tool can be called, listed or not.
+    pub fn has(&self, entry: &Entry) -> bool {
+        let allowed = self.policy.allows_tool(entry.name, entry.effect, entry.api).is_ok();
+        allowed && (!entry.audited || self.audit.is_some())
     }
 
     /// The schema that a call's arguments are held to; `index` is the tool's place in the registry.

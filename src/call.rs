@@ -15,7 +15,7 @@ use crate::{
     everywhere,
     progress::Progress,
     pve::{Client, Reader, Scope, Seen},
-    render,
+    render, router,
     tool::{Entry, Query},
     tools,
     trail::Trail,
@@ -106,6 +106,9 @@ impl<'a> Cx<'a> {
 /// # Errors
 /// Everything that can go wrong, a panic in the tool included: that is this call's error and nobody else's.
 pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &Context) -> Result<Answer> {
+    if let Some(tool) = router::named(name) {
+        return router::run(app, tool, args, context).await;
+    }
     let Some((index, entry)) = tools::all().enumerate().find(|(_, entry)| entry.name == name) else {
         return Err(unknown_tool(name));
     };
@@ -155,7 +158,7 @@ pub(crate) async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answ
 
 /// Whether no tool has this name.
 pub fn is_unknown_tool(name: &str) -> bool {
-    tools::all().all(|entry| entry.name != name)
+    router::named(name).is_none() && tools::all().all(|entry| entry.name != name)
 }
 
 /// What to say of a tool that is not there.

@@ -23,6 +23,7 @@ pub mod policy;
 pub mod progress;
 pub mod pve;
 pub mod render;
+pub mod router;
 pub mod sandbox;
 mod schema;
 pub mod tool;

@@ -1,5 +1,7 @@
 //! The Model Context Protocol: the only place that names rmcp. Both eras of the protocol, over stdio.
 
+mod asking;
+mod calls;
 mod client;
 mod progress;
 mod server;

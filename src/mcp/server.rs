@@ -5,18 +5,19 @@ use std::sync::{Arc, OnceLock};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler, ServiceExt,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject,
-        ListToolsResult, MetaObject, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+        CallToolRequestParams, CallToolResponse, Implementation, JsonObject, ListToolsResult, PaginatedRequestParams,
+        ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
     },
     service::RequestContext,
 };
 use serde_json::Value;
 
-use super::progress::Forwarder;
+use super::calls;
 use crate::{
-    call::{self, Answer, App, Context},
-    error::{Error, Kind, Result},
+    call::App,
+    error::{Error, Result},
     policy::Effect,
+    router::{self, Face},
     tool::Entry,
 };
 
@@ -26,8 +27,13 @@ dry_run (shows the exact requests, sends nothing); where confirm is listed, show
 Calls that start a task return its UPID at once, or wait with wait: true (timeout and poll_interval in seconds, listed or not); follow a UPID with proxmox-wait-task. \
 Sizes are MiB and GiB, times seconds.";
 
-/// The key under which an error's machine-readable form stands in a result's `_meta`.
-const ERROR_META: &str = "proxmox-mcp/error";
+/// In place of the above where the tools stand behind three.
+const ROUTER_INSTRUCTIONS: &str = "Runs a Proxmox VE cluster. Find tools with proxmox-find-tools, then call those whose effect is read with proxmox-read and \
+all others with proxmox-write. Guests are chosen by vmid or exact name; node is needed only where guests share a name. Lists \
+return limit rows; give next_cursor as cursor for the rest. Tools that change something take \
+dry_run (shows the exact requests, sends nothing); where confirm is listed, show the plan to the user before calling with confirm. \
+Calls that start a task return its UPID at once, or wait with wait: true (timeout and poll_interval in seconds); follow a UPID with proxmox-wait-task. \
+Sizes are MiB and GiB, times seconds.";
 
 /// One MCP server; cheap to clone, shares the application.
 #[derive(Clone)]
@@ -43,6 +49,9 @@ impl Server {
 
     fn tools(&self) -> &[Tool] {
         self.tools.get_or_init(|| {
+            if self.app.face() == Face::Router {
+                return router::TOOLS.iter().map(describe_router).collect();
+            }
             let clusters = self.app.names();
             // One for all that change something: there are many of them.
             let outcome = OnceLock::new();
@@ -75,32 +84,25 @@ fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool 
     let mut tool = Tool::new(entry.name, entry.description(), Arc::new(schema));
     tool.title = Some(entry.title.to_owned());
     tool.output_schema = Some(output);
-    tool.annotations = Some(
-        ToolAnnotations::with_title(entry.title)
-            .read_only(entry.effect == Effect::Read)
-            .destructive(entry.effect >= Effect::Destroy)
-            .idempotent(entry.effect == Effect::Read)
-            .open_world(false),
-    );
+    tool.annotations = Some(hints(entry.title, entry.effect));
     tool
 }
 
-fn success(answer: Answer) -> CallToolResult {
-    let mut result = CallToolResult::success(vec![ContentBlock::text(answer.text())]);
-    result.structured_content = Some(answer.data);
-    result
+/// Without an output schema: what comes out is what the tool that is meant returns.
+fn describe_router(router: &router::Tool) -> Tool {
+    let mut tool = Tool::new(router.name, router.description, Arc::new(router.input_schema()));
+    tool.title = Some(router.title.to_owned());
+    tool.annotations = Some(hints(router.title, router.effect));
+    tool
 }
 
-/// An error as text for the model, and as data in `_meta`: `structuredContent` is held to the tool's output schema by
-/// some clients even for errors.
-fn failure(error: &Error) -> CallToolResult {
-    let mut result = CallToolResult::error(vec![ContentBlock::text(error.report())]);
-    if let Ok(parts) = serde_json::to_value(error.parts()) {
-        let mut meta = MetaObject::default();
-        meta.insert(ERROR_META.to_owned(), parts);
-        result.meta = Some(meta);
-    }
-    result
+/// What clients go by when they ask their user.
+fn hints(title: &str, effect: Effect) -> ToolAnnotations {
+    ToolAnnotations::with_title(title)
+        .read_only(effect == Effect::Read)
+        .destructive(effect >= Effect::Destroy)
+        .idempotent(effect == Effect::Read)
+        .open_world(false)
 }
 
 impl ServerHandler for Server {
@@ -109,7 +111,7 @@ impl ServerHandler for Server {
             .with_server_info(
                 Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_title("Proxmox VE"),
             )
-            .with_instructions(INSTRUCTIONS)
+            .with_instructions(if self.app.face() == Face::Router { ROUTER_INSTRUCTIONS } else { INSTRUCTIONS })
     }
 
     async fn list_tools(
@@ -129,33 +131,7 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        if call::is_unknown_tool(&request.name) {
-            let error = call::unknown_tool(&request.name);
-            return Err(ErrorData::invalid_params(error.report(), None));
-        }
-        let (progress, forwarder) = match context.meta.get_progress_token() {
-            Some(token) => {
-                let (progress, forwarder) = Forwarder::start(context.peer.clone(), token);
-                (progress, Some(forwarder))
-            }
-            None => Default::default(),
-        };
-        let cx = Context { progress, cancel: context.ct.clone(), ..Context::default() };
-        let outcome = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx).await;
-        drop(cx);
-        if let Some(forwarder) = forwarder {
-            forwarder.finish().await;
-        }
-        Ok(match outcome {
-            Ok(answer) => success(answer),
-            Err(error) => {
-                if error.kind() == Kind::Internal {
-                    tracing::error!(tool = %request.name, "{error}");
-                }
-                failure(&error)
-            }
-        }
-        .into())
+        calls::run(&self.app, request, context).await
     }
 }
 
