@@ -144,6 +144,12 @@ impl App {
         properties.insert("confirm".to_owned(), confirm);
     }
 
+    /// The name of the cluster that a call is for, where there are several.
+    pub fn cluster_of<'a>(&'a self, args: &'a Map<String, Value>) -> Option<&'a str> {
+        let (first, _) = self.clusters.split_first().filter(|(_, more)| !more.is_empty())?;
+        Some(args.get("cluster").and_then(Value::as_str).unwrap_or(&first.name))
+    }
+
     /// The cluster that a call names, else the first.
     pub(crate) fn cluster(&self, args: &mut Map<String, Value>) -> Result<&Cluster> {
         let named = args.remove("cluster");

@@ -13,6 +13,7 @@ use crate::{
     confirm::Mode,
     error::{Error, Result},
     everywhere,
+    hand_over::HandOver,
     progress::Progress,
     pve::{Client, Reader, Scope, Seen},
     render, router,
@@ -29,6 +30,8 @@ pub struct Context {
     /// Name and version of the client, for the audit log.
     pub client: Option<String>,
     pub person: Person,
+    /// Where a task is left that the caller would rather follow by itself.
+    pub hand_over: Option<HandOver>,
 }
 
 /// Whom a call can ask whether to go on.
@@ -93,11 +96,13 @@ pub struct Cx<'a> {
     pub trail: Trail,
     /// A confirmation that the tool does not take by itself.
     pub confirm: Option<Value>,
+    /// Whether a task that is waited for is stopped where the call is cancelled.
+    pub stops_task: bool,
 }
 
 impl<'a> Cx<'a> {
     pub fn new(entry: &'static Entry, app: &'a App, client: &'a Client, context: &'a Context) -> Self {
-        Self { entry, app, client, context, trail: Trail::default(), confirm: None }
+        Self { entry, app, client, context, trail: Trail::default(), confirm: None, stops_task: false }
     }
 }
 

@@ -2,6 +2,8 @@
 //! asks. Nothing is kept between the question and the answer: a plan's id is a signature over the plan and what it was
 //! made from, so a changed cluster or other arguments make another.
 
+mod question;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde_json::Value;
+
+pub use self::question::{Asked, pending, question};
 
 use crate::{
     key::{Key, hex},
@@ -52,6 +55,8 @@ pub struct Settings {
     pub key: Option<Key>,
 }
 
+/// How often one call asks a person: the cluster may change while somebody thinks.
+pub const QUESTIONS: u8 = 3;
 /// How long a plan's id is good for.
 pub const GOOD_FOR: Duration = Duration::from_secs(600);
 
@@ -184,73 +189,6 @@ fn moves(request: &str) -> bool {
         ["/nodes", "/status", "/storage", "/content", "/nextid", "cluster/resources", "/rrddata", "/lxc", "/qemu"];
     let ends = ends.iter().chain(&["/tasks", "/time", "/status/current"]);
     ends.into_iter().any(|end| path.ends_with(end)) || path.contains("/tasks/") || path.contains("/agent/")
-}
-
-/// Lines of one sort that a question has at most.
-const LINES: usize = 10;
-/// Characters of one line.
-const WIDE: usize = 200;
-
-/// What is asked of a person: the plan in words. `cluster` where there are several.
-pub fn question(tool: &str, cluster: Option<&str>, plan: &Value) -> String {
-    let mut summary = line(plan["summary"].as_str().unwrap_or(tool));
-    if let Some(first) = summary.get(..1) {
-        summary.replace_range(..1, &first.to_ascii_uppercase());
-    }
-    let cluster = cluster.map(|cluster| format!(" (cluster {})", line(cluster))).unwrap_or_default();
-    let mut text = format!("{summary}{cluster}?");
-    let each = |key: &str| plan[key].as_array().into_iter().flatten();
-    let texts = |key: &str, word: &str| each(key).filter_map(Value::as_str).map(|t| format!("{word}: {t}")).collect();
-    let change = |change: &Value| {
-        let value = |key: &str| change[key].as_str().unwrap_or("(not set)").to_owned();
-        format!("{}: {} → {}", value("key"), value("old"), value("new"))
-    };
-    let request = |request: &Value| {
-        let params = request["params"].as_object().into_iter().flatten();
-        let params: String = params.map(|(key, value)| format!(" {key}={}", plain(value))).collect();
-        format!("{} {}{params}", plain(&request["method"]), plain(&request["path"]))
-    };
-    part(&mut text, texts("warnings", "Warning"));
-    part(&mut text, texts("problems", "Problem"));
-    part(&mut text, each("changes").map(change).collect());
-    part(&mut text, each("requests").map(request).collect());
-    let undo = match (plan["undo"]["tool"].as_str(), plan["no_undo"].as_str()) {
-        (Some(tool), _) => format!("It can be taken back with {tool}. "),
-        (None, Some(why)) => format!("It cannot be taken back: {}. ", line(why.trim_end_matches('.'))),
-        (None, None) => String::new(),
-    };
-    text + &format!("\n\n{undo}Asked for with {tool}.")
-}
-
-/// Adds some lines, if there are any.
-fn part(text: &mut String, lines: Vec<String>) {
-    if lines.is_empty() {
-        return;
-    }
-    text.push('\n');
-    for shown in lines.iter().take(LINES) {
-        text.push('\n');
-        text.push_str(&line(shown));
-    }
-    if lines.len() > LINES {
-        text.push_str(&format!("\n… and {} more", lines.len() - LINES));
-    }
-}
-
-/// As one line of bearable length: what is in names and notes must not pass for part of the question.
-fn line(text: &str) -> String {
-    let mut chars = text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c });
-    let short: String = chars.by_ref().take(WIDE).collect();
-    if chars.next().is_some() { format!("{short}…") } else { short }
-}
-
-/// Characters that break lines, turn the direction of writing, or show nothing.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Seconds since 1970.

@@ -16,6 +16,7 @@ pub mod embedded;
 pub mod error;
 mod everywhere;
 mod execute;
+pub mod hand_over;
 pub mod key;
 pub mod mcp;
 pub mod plan;

@@ -18,15 +18,14 @@ use tokio::time::{Instant, interval_at, sleep};
 
 use super::calls::{Call, Reply};
 use crate::{
-    call::{Answer, Person},
-    confirm::{GOOD_FOR, Mode, question},
+    app::App,
+    call::Person,
+    confirm::{Asked, GOOD_FOR, Mode, QUESTIONS, pending, question},
     error::{Error, Kind, Result},
     progress::Update,
     router,
 };
 
-/// How often one call asks: the cluster may change while somebody thinks.
-const MOST: u8 = 3;
 /// How often a waiting client hears that it still waits: many give up on calls that are silent for a minute.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// The field of the form.
@@ -36,9 +35,8 @@ const NOTHING: &str = "nothing was sent";
 
 /// What travels with a question.
 #[derive(Serialize, Deserialize)]
-struct Asked {
-    plan: String,
-    summary: String,
+struct State {
+    asked: Asked,
     /// Which question of this call it is.
     round: u8,
 }
@@ -73,51 +71,35 @@ fn can_be_asked(call: &Call<'_>) -> bool {
     declared.is_some_and(|elicitation| elicitation.form.is_some() || elicitation.url.is_none())
 }
 
-/// The plan that waits for a yes. One that would fail anyway does not: it is shown as it is.
-fn pending(answer: &Answer) -> Option<Asked> {
-    let plan = &answer.data;
-    let fails = plan["problems"].as_array().is_some_and(|problems| !problems.is_empty());
-    if plan["state"] != "needs_confirmation" || fails {
-        return None;
-    }
-    let text = |key: &str| plan[key].as_str().map(str::to_owned);
-    Some(Asked { plan: text("plan_id")?, summary: text("summary")?, round: 1 })
-}
-
 /// The whole question.
 fn words(call: &Call<'_>, plan: &Value, round: u8) -> String {
     let (tool, arguments) = router::called(call.tool, &call.arguments);
-    let named = || arguments.get("cluster").and_then(Value::as_str);
-    let cluster = match call.app.clusters() {
-        [_] => None,
-        several => named().or(several.first().map(|cluster| cluster.name.as_str())),
-    };
-    let asked = question(tool, cluster, plan);
+    let asked = question(tool, call.app.cluster_of(arguments), plan);
     if round == 1 { asked } else { format!("This has changed since the last question.\n\n{asked}") }
 }
 
 /// In a session: our request, and the client's answer to it.
 async fn ask_at_once(call: &Call<'_>) -> Result<Reply> {
     let mut person = Person::CanBeAsked;
-    for round in 1..=MOST {
+    for round in 1..=QUESTIONS {
         let reply = call.once(person).await?;
         let Reply::Answer(answer) = &reply else { return Ok(reply) };
-        let Some(asked) = pending(answer) else { return Ok(reply) };
+        let Some(asked) = pending(&answer.data) else { return Ok(reply) };
         match ask(call, words(call, &answer.data, round)).await? {
-            Said::Yes => person = Person::SaidYes(asked.plan),
+            Said::Yes => person = Person::SaidYes(asked.plan_id),
             said => return Err(refused(&said, &asked.summary)),
         }
     }
     let reply = call.once(person).await?;
     match &reply {
-        Reply::Answer(answer) if pending(answer).is_some() => Err(too_often()),
+        Reply::Answer(answer) if pending(&answer.data).is_some() => Err(too_often()),
         _ => Ok(reply),
     }
 }
 
 /// Without sessions: the question is the result, and its answer comes with the next call.
 async fn ask_in_result(call: &Call<'_>) -> Result<Reply> {
-    let codec = codec(call)?;
+    let codec = codec(call.app, "request state")?;
     let bound = bound_to(call);
     let (person, round) = match &call.state {
         None if call.responses.is_some() => {
@@ -126,11 +108,11 @@ async fn ask_in_result(call: &Call<'_>) -> Result<Reply> {
         }
         None => (Person::CanBeAsked, 0),
         Some(state) => {
-            let asked: Asked = codec.open_json_with(state, &bound).map_err(|e| unreadable(&e))?;
+            let State { asked, round } = codec.open_json_with(state, &bound).map_err(|e| unreadable(&e))?;
             let given = call.responses.as_ref().and_then(|responses| responses.get(FIELD));
             match given.map(|given| serde_json::from_value::<ElicitResult>(given.clone())) {
                 // Not answered yet: asked again.
-                None => (Person::CanBeAsked, asked.round),
+                None => (Person::CanBeAsked, round),
                 Some(Err(e)) => {
                     let expected = "expected {action, content} as elicitation/create is answered";
                     return Err(
@@ -138,7 +120,7 @@ async fn ask_in_result(call: &Call<'_>) -> Result<Reply> {
                     );
                 }
                 Some(Ok(given)) => match said(&given) {
-                    Said::Yes => (Person::SaidYes(asked.plan), asked.round),
+                    Said::Yes => (Person::SaidYes(asked.plan_id), round),
                     said => return Err(refused(&said, &asked.summary)),
                 },
             }
@@ -146,21 +128,25 @@ async fn ask_in_result(call: &Call<'_>) -> Result<Reply> {
     };
     let reply = call.once(person).await?;
     let Reply::Answer(answer) = &reply else { return Ok(reply) };
-    let Some(asked) = pending(answer) else { return Ok(reply) };
-    if round == MOST {
+    let Some(asked) = pending(&answer.data) else { return Ok(reply) };
+    if round == QUESTIONS {
         return Err(too_often());
     }
-    let asked = Asked { round: round + 1, ..asked };
+    let round = round + 1;
     let state = codec
-        .seal_json_with(&asked, &SealOptions::new().associated_data(&bound).ttl(GOOD_FOR))
+        .seal_json_with(&State { asked, round }, &SealOptions::new().associated_data(&bound).ttl(GOOD_FOR))
         .map_err(|e| Error::internal(e.to_string()))?;
-    let request = InputRequest::Elicitation(form(words(call, &answer.data, asked.round))?);
+    let request = InputRequest::Elicitation(form(words(call, &answer.data, round))?);
     let requests = InputRequests::from([(FIELD.to_owned(), request)]);
     Ok(Reply::Question(InputRequiredResult::new(Some(requests), Some(state))))
 }
 
-fn codec(call: &Call<'_>) -> Result<RequestStateCodec> {
-    let key = call.app.confirm().key().sign("request state", []);
+/// Signs what clients keep for us; each `label` is another key.
+///
+/// # Errors
+/// None in fact: the key is long enough.
+pub fn codec(app: &App, label: &str) -> Result<RequestStateCodec> {
+    let key = app.confirm().key().sign(label, []);
     RequestStateCodec::try_new(key).map_err(|e| Error::internal(e.to_string()))
 }
 
@@ -242,6 +228,6 @@ fn refused(said: &Said, summary: &str) -> Error {
 }
 
 fn too_often() -> Error {
-    Error::new(Kind::Conflict, format!("the plan changed {MOST} times while a person was asked"))
+    Error::new(Kind::Conflict, format!("the plan changed {QUESTIONS} times while a person was asked"))
         .hint("nothing was sent; something else is changing the same things")
 }

@@ -1,18 +1,20 @@
-//! One `tools/call`: who calls, where the progress goes, what comes back. Whether a person is asked is for `asking.rs`.
+//! One `tools/call`: who calls, where the progress goes, what comes back. Whether a person is asked is for `asking.rs`,
+//! what becomes a task for `tasks.rs`.
 
 use rmcp::{
     ErrorData, RoleServer,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, InputRequiredResult,
-        InputResponses, JsonObject, MetaObject,
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CreateTaskResult, Implementation,
+        InputRequiredResult, InputResponses, JsonObject, MetaObject,
     },
     service::RequestContext,
 };
 
-use super::{asking, progress::Forwarder};
+use super::{asking, progress::Forwarder, tasks};
 use crate::{
     call::{self, Answer, App, Context, Person},
     error::{Error, Kind, Result},
+    hand_over::HandOver,
     progress::Progress,
 };
 
@@ -36,6 +38,8 @@ pub enum Reply {
     Answer(Answer),
     /// A question, to be answered with the next round.
     Question(InputRequiredResult),
+    /// The handle of a task that goes on.
+    Task(CreateTaskResult),
 }
 
 /// Answers a call.
@@ -75,6 +79,7 @@ pub async fn run(
     Ok(match reply {
         Ok(Reply::Answer(answer)) => success(answer).into(),
         Ok(Reply::Question(question)) => question.into(),
+        Ok(Reply::Task(task)) => task.into(),
         Err(error) => {
             if error.kind() == Kind::Internal {
                 tracing::error!(tool = %request.name, "{error}");
@@ -93,11 +98,21 @@ impl Call<'_> {
         let context = Context {
             progress: self.progress.clone(),
             cancel: self.context.ct.clone(),
-            client: self.context.client_info().map(|client| name(&client)),
+            client: client(self.context),
             person,
+            hand_over: tasks::hand_over(self.context),
         };
-        call::run(self.app, self.tool, self.arguments.clone(), &context).await.map(Reply::Answer)
+        let answer = call::run(self.app, self.tool, self.arguments.clone(), &context).await?;
+        match context.hand_over.as_ref().and_then(HandOver::taken) {
+            Some(handed) => tasks::create(self.app, handed, answer).map(Reply::Task),
+            None => Ok(Reply::Answer(answer)),
+        }
     }
+}
+
+/// Who calls, as far as it says.
+pub fn client(context: &RequestContext<RoleServer>) -> Option<String> {
+    context.client_info().map(|client| name(&client))
 }
 
 /// Name and version of a client, as one short line: it may call itself anything.

@@ -5,6 +5,7 @@ mod calls;
 mod client;
 mod progress;
 mod server;
+mod tasks;
 
 pub use client::Connection;
 pub use server::{Server, serve_stdio};

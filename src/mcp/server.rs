@@ -5,14 +5,15 @@ use std::sync::{Arc, OnceLock};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler, ServiceExt,
     model::{
-        CallToolRequestParams, CallToolResponse, Implementation, JsonObject, ListToolsResult, PaginatedRequestParams,
-        ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+        CallToolRequestParams, CallToolResponse, CancelTaskParams, GetTaskParams, GetTaskResult, Implementation,
+        JsonObject, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+        UpdateTaskParams,
     },
     service::RequestContext,
 };
 use serde_json::Value;
 
-use super::calls;
+use super::{calls, tasks};
 use crate::{
     call::App,
     error::{Error, Result},
@@ -24,7 +25,7 @@ use crate::{
 const INSTRUCTIONS: &str = "Runs a Proxmox VE cluster. Guests are chosen by vmid or exact name; node is needed only where guests share a name. Lists \
 return limit rows; give next_cursor as cursor for the rest. Tools that change something take \
 dry_run (shows the exact requests, sends nothing); where confirm is listed, show the plan to the user before calling with confirm: true. \
-Calls that start a task return its UPID at once, or wait with wait: true (timeout and poll_interval in seconds, listed or not); follow a UPID with proxmox-wait-task. \
+Calls that start a task return its UPID at once, or wait with wait: true (timeout and poll_interval in seconds, listed or not; cancel_task_on_abort: true stops the task if the call is cancelled); follow a UPID with proxmox-wait-task. \
 Sizes are MiB and GiB, times seconds.";
 
 /// In place of the above where the tools stand behind three.
@@ -107,7 +108,7 @@ fn hints(title: &str, effect: Effect) -> ToolAnnotations {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().enable_tasks().build())
             .with_server_info(
                 Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_title("Proxmox VE"),
             )
@@ -132,6 +133,26 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         calls::run(&self.app, request, context).await
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        tasks::get(&self.app, request.task_id, &context).await
+    }
+
+    async fn update_task(&self, request: UpdateTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        tasks::update(&self.app, &request.task_id)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::cancel(&self.app, &request.task_id, &context).await
     }
 }
 

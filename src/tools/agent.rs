@@ -61,6 +61,7 @@ impl Tool for AgentPing {
 impl Action for AgentPing {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = vm(pve, &self.guest).await?;
         Ok(plan(&guest, "ping the guest agent of", Request::post(guest.path("agent/ping"))))
@@ -126,6 +127,7 @@ impl Tool for Fstrim {
 impl Action for Fstrim {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = vm(pve, &self.guest).await?;
         Ok(plan(&guest, "trim the file systems of", Request::post(guest.path("agent/fstrim"))))

@@ -45,7 +45,7 @@ mod storage_status;
 mod tags;
 mod tasks;
 mod template;
-mod time;
+pub(crate) mod time;
 mod upload;
 mod users;
 mod volumes;

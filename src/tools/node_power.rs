@@ -102,6 +102,7 @@ impl Tool for WakeNode {
 impl Action for WakeNode {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         pve.known_node(&self.node).await?;
         Ok(Plan::new(format!("wake node {} by Wake-on-LAN", self.node))
