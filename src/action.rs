@@ -16,6 +16,7 @@ use crate::{
     plan::{Outcome, Plan, Shown, State},
     policy::{Approved, Effect, Facts, Reach},
     pve::{Reader, Request, WaitOptions},
+    safety_snapshot::{self, Before},
     tool::{Action, Control},
 };
 
@@ -33,7 +34,10 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
     let mut tried = 0;
     loop {
         scope.seen.begin();
-        let plan = tool.plan(&reader).await?;
+        let mut plan = tool.plan(&reader).await?;
+        if let Some(what) = order.snapshot_first {
+            plan = safety_snapshot::before(&reader, what, plan).await?;
+        }
         let approved = approve::<T>(&cx, &reader, &plan).await?;
         let needed = cx.app.asks(cx.entry) || approved.iter().any(|a| a.request().effect() == Effect::Destroy);
         let consent = match order.dry_run {
@@ -213,6 +217,7 @@ struct Order {
     confirm: Option<Value>,
     wait: Option<WaitOptions>,
     stops_task: bool,
+    snapshot_first: Option<Before>,
 }
 
 impl Order {
@@ -221,6 +226,7 @@ impl Order {
         let dry_run = flag("dry_run", false);
         let wait = flag("wait", control.wait);
         let stops_task = flag(STOPS_TASK, false);
+        let snapshot_first = control.snapshot_first.filter(|_| flag("snapshot_first", false));
         // A guest that is given ten minutes to shut down is waited for that long, and a little longer.
         let own = args.get("timeout").and_then(Value::as_f64).filter(|_| control.timeout_key != "timeout");
         let default = own.map_or(0.0, |own| own + 30.0).max(control.timeout as f64);
@@ -230,7 +236,8 @@ impl Order {
         let timeout = seconds(control.timeout_key, default);
         let poll_interval = seconds("poll_interval", control.poll_interval);
         let confirm = args.remove("confirm");
-        Self { dry_run, confirm, wait: wait.then_some(WaitOptions { timeout, poll_interval }), stops_task }
+        let wait = wait.then_some(WaitOptions { timeout, poll_interval });
+        Self { dry_run, confirm, wait, stops_task, snapshot_first }
     }
 }
 
@@ -240,6 +247,10 @@ pub(crate) fn control_properties(control: &Control) -> Map<String, Value> {
     keys.insert("dry_run".to_owned(), json!({"type": "boolean", "description": "Show the plan, send nothing."}));
     if control.confirm {
         keys.insert("confirm".to_owned(), json!({"type": "boolean", "description": app::CONFIRM}));
+    }
+    if control.snapshot_first.is_some() {
+        let words = "Take a snapshot before; it expires after 7 days.";
+        keys.insert("snapshot_first".to_owned(), json!({"type": "boolean", "description": words}));
     }
     keys.insert(
         "wait".to_owned(),

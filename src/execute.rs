@@ -40,6 +40,11 @@ pub async fn run<T: Action>(
             let error = Error::new(Kind::Cancelled, format!("the call was cancelled before {}", request.request()));
             return Err(with_done(error.hint("it was not sent"), &done));
         }
+        let renewed = match &plan.safety {
+            Some(taken) if i == 1 => taken.renewed(reader, request).await.map_err(|e| with_done(e, &done))?,
+            _ => None,
+        };
+        let request = renewed.as_ref().unwrap_or(request);
         let answer = send(cx, reader, request).await.map_err(|e| with_done(e, &done))?;
         let upid = upid_of(&answer)?;
         answers.push(answer);

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::outside::clean;
+
 /// A plan that waits for somebody's yes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
@@ -76,14 +78,10 @@ fn part(text: &mut String, lines: Vec<String>) {
 
 /// As one line of bearable length: what is in names and notes must not pass for part of the question.
 fn line(text: &str) -> String {
-    let mut chars = text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c });
+    let text = clean(text);
+    let mut chars = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
     let short: String = chars.by_ref().take(WIDE).collect();
     if chars.next().is_some() { format!("{short}…") } else { short }
-}
-
-/// Characters that break lines, turn the direction of writing, or show nothing.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn plain(value: &Value) -> String {
@@ -121,7 +119,7 @@ mod tests {
             "no_undo": "what is gone is gone.",
         });
         let text = question("proxmox-delete-vm", None, &plan);
-        assert!(text.starts_with("Delete VM 1 (a)  This is harmless. ?\n"), "{text}");
+        assert!(text.starts_with("Delete VM 1 (a)  This is harmless.?\n"), "{text}");
         assert!(text.contains("… and 30 more") && text.contains("It cannot be taken back: what is gone is gone. "));
         assert!(text.len() < 800, "{text}");
     }

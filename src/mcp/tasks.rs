@@ -22,6 +22,7 @@ use crate::{
     error::{Error, Kind, Result},
     execute::abort,
     hand_over::{HandOver, Handed},
+    outside::cleaned,
     progress::Progress,
     pve::{ExitStatus, Scope, Seen, TaskEnd, Upid, WaitOptions, Waited},
     tools::time,
@@ -91,18 +92,18 @@ pub async fn get(app: &App, id: String, context: &RequestContext<RoleServer>) ->
         Waited::Running { log, percent, note } => {
             let percent = percent.map(|percent| format!("{percent:.0} %"));
             let message: Vec<String> = [percent, log, note].into_iter().flatten().collect();
-            let working = if message.is_empty() { task } else { task.with_status_message(message.join(": ")) };
+            let working = if message.is_empty() { task } else { task.with_status_message(cleaned(message.join(": "))) };
             DetailedTask::new(working, TaskPayload::Working)
         }
         Waited::Done(end) if was_stopped(&end.status) => {
             let last = end.log_tail.last().map(|line| format!(" ({line})")).unwrap_or_default();
             let message = format!("the task was stopped: {}{last}", end.status);
-            DetailedTask::new(task.with_status_message(message), TaskPayload::Cancelled)
+            DetailedTask::new(task.with_status_message(cleaned(message)), TaskPayload::Cancelled)
         }
         Waited::Done(end) => {
-            let status = end.status.to_string();
+            let status = cleaned(end.status.to_string());
             let result = match end.check() {
-                Ok(end) => success(Answer { data: ended(ticket.outcome, end) }),
+                Ok(end) => success(ended(ticket.outcome, end).map_err(|e| told(&e))?),
                 Err(error) => failure(&error),
             };
             let result = serde_json::to_value(result).map_err(|e| ErrorData::internal_error(e.to_string(), None))?;
@@ -119,7 +120,7 @@ fn was_stopped(status: &ExitStatus) -> bool {
 }
 
 /// The outcome that the call would have had, had it waited.
-fn ended(mut outcome: Value, end: TaskEnd) -> Value {
+fn ended(mut outcome: Value, end: TaskEnd) -> Result<Answer> {
     if let Value::Object(outcome) = &mut outcome {
         outcome.insert("state".to_owned(), "done".into());
         // That was until it was left.
@@ -132,7 +133,7 @@ fn ended(mut outcome: Value, end: TaskEnd) -> Value {
             }
         }
     }
-    outcome
+    Answer::new(&outcome)
 }
 
 /// Takes answers to questions: no task here has any, so there is nothing to do with them.
