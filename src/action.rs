@@ -1,5 +1,5 @@
 //! The way of a call that changes something: plan, approve, show or confirm, record, execute, tell. `dry_run`, `confirm`,
-//! `wait`, `timeout` and `poll_interval` exist here and nowhere else.
+//! `wait`, `timeout`, `poll_interval` and `cancel_task_on_abort` exist here and nowhere else.
 
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ const TRIES: usize = 5;
 pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> Result<Answer> {
     let given = Value::Object(args.clone());
     let order = Order::take(&T::CONTROL, &mut args);
+    let cx = Cx { stops_task: order.stops_task, ..cx };
     let tool: T = call::parse(args)?;
     let scope = call::scope(&cx);
     let reader = Reader::new(cx.client, &scope);
@@ -244,6 +245,7 @@ struct Order {
     dry_run: bool,
     confirm: Option<Value>,
     wait: Option<WaitOptions>,
+    stops_task: bool,
     snapshot_first: Option<Before>,
 }
 
@@ -252,6 +254,7 @@ impl Order {
         let mut flag = |key: &str, default: bool| args.remove(key).and_then(|v| v.as_bool()).unwrap_or(default);
         let dry_run = flag("dry_run", false);
         let wait = flag("wait", control.wait);
+        let stops_task = flag(STOPS_TASK, false);
         let snapshot_first = control.snapshot_first.filter(|_| flag("snapshot_first", false));
         // A guest that is given ten minutes to shut down is waited for that long, and a little longer.
         let own = args.get("timeout").and_then(Value::as_f64).filter(|_| control.timeout_key != "timeout");
@@ -262,7 +265,8 @@ impl Order {
         let timeout = seconds(control.timeout_key, default);
         let poll_interval = seconds("poll_interval", control.poll_interval);
         let confirm = args.remove("confirm");
-        Self { dry_run, confirm, wait: wait.then_some(WaitOptions { timeout, poll_interval }), snapshot_first }
+        let wait = wait.then_some(WaitOptions { timeout, poll_interval });
+        Self { dry_run, confirm, wait, stops_task, snapshot_first }
     }
 }
 
@@ -291,8 +295,15 @@ pub(crate) fn control_properties(control: &Control) -> Map<String, Value> {
         "poll_interval".to_owned(),
         json!({"type": "number", "minimum": 0.1, "maximum": 300, "default": control.poll_interval, "description": "Seconds between looks."}),
     );
+    keys.insert(
+        STOPS_TASK.to_owned(),
+        json!({"type": "boolean", "description": "Stop the task if this call is cancelled while it waits."}),
+    );
     keys
 }
+
+/// Taken by every action; listed for none, because few have a use for it.
+pub(crate) const STOPS_TASK: &str = "cancel_task_on_abort";
 
 /// A week: no task is waited for longer in one call.
 pub const MAX_SECONDS: u32 = 7 * 24 * 3600;

@@ -14,11 +14,12 @@ use crate::{
     confirm::Mode,
     error::{Error, Kind, Result},
     everywhere,
+    hand_over::HandOver,
     limit::{self, Late},
     outside,
     progress::Progress,
     pve::{Client, Reader, Scope, Seen},
-    render,
+    render, router,
     safety_snapshot::Before,
     tool::{Entry, Query},
     tools,
@@ -34,6 +35,8 @@ pub struct Context {
     /// Name and version of the client, for the audit log.
     pub client: Option<String>,
     pub person: Person,
+    /// Where a task is left that the caller would rather follow by itself.
+    pub hand_over: Option<HandOver>,
 }
 
 /// Whom a call can ask whether to go on.
@@ -86,11 +89,23 @@ pub struct Cx<'a> {
     pub cluster_named: bool,
     /// What is on record, where this call takes it back.
     pub undoes: Option<&'a Undoing>,
+    /// Whether a task that is waited for is stopped where the call is cancelled.
+    pub stops_task: bool,
 }
 
 impl<'a> Cx<'a> {
     pub fn new(entry: &'static Entry, app: &'a App, client: &'a Client, context: &'a Context) -> Self {
-        Self { entry, app, client, context, trail: Trail::default(), confirm: None, cluster_named: false, undoes: None }
+        Self {
+            entry,
+            app,
+            client,
+            context,
+            trail: Trail::default(),
+            confirm: None,
+            cluster_named: false,
+            undoes: None,
+            stops_task: false,
+        }
     }
 }
 
@@ -99,6 +114,9 @@ impl<'a> Cx<'a> {
 /// # Errors
 /// Everything that can go wrong, a panic in the tool included: that is this call's error and nobody else's.
 pub async fn run(app: &App, name: &str, args: Map<String, Value>, context: &Context) -> Result<Answer> {
+    if let Some(tool) = router::named(name) {
+        return router::run(app, tool, args, context).await;
+    }
     run_undoing(app, name, args, context, None).await
 }
 
@@ -168,7 +186,7 @@ pub(crate) async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answ
 
 /// Whether no tool has this name.
 pub fn is_unknown_tool(name: &str) -> bool {
-    tools::all().all(|entry| entry.name != name)
+    router::named(name).is_none() && tools::all().all(|entry| entry.name != name)
 }
 
 /// What to say of a tool that is not there.

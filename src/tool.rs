@@ -53,6 +53,10 @@ pub trait Action: Tool {
     /// Bad arguments, and whatever Proxmox refuses to show.
     fn plan(&self, pve: &Reader<'_>) -> impl Future<Output = Result<Plan>> + Send;
 
+    /// Whether somebody has to be there when its task has ended: where `result`, `undo` or `goes_on` is written. The task of
+    /// any other can be left to a caller who follows it by itself.
+    const LOOKS_AFTER: bool = false;
+
     /// Reads what came of it, once every request was answered and waited for: becomes the outcome's `result`. Most actions
     /// have nothing to add.
     ///

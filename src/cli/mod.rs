@@ -47,7 +47,8 @@ pub fn command() -> Command {
         .subcommand(call::command())
         .subcommand(
             Command::new("tools")
-                .about("List the tools")
+                .about("List the tools, or find some by words")
+                .arg(Arg::new("words").value_name("WORDS").num_args(0..).help("What to find: `snapshot`, `list vms`"))
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("With schemas, as JSON")),
         )
         .subcommand(
@@ -82,7 +83,10 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     // These need no cluster, so none need be configured.
     match matches.subcommand() {
-        Some(("tools", args)) => return tools::run(args.get_flag("json")),
+        Some(("tools", args)) => {
+            let words = args.get_many::<String>("words").into_iter().flatten().cloned().collect::<Vec<_>>();
+            return tools::run(&words.join(" "), args.get_flag("json"));
+        }
         Some(("demo", _)) => return demo::run().await,
         Some(("sandbox", args)) => return sandbox::run(args).await,
         Some(("mint", args)) => return mint::run(args),

@@ -413,6 +413,7 @@ pub static SETTINGS: &[&Setting] = &[
     &TOOLSETS,
     &TOOLS,
     &EXCLUDE_TOOLS,
+    &FACE,
     &ALLOW_GUESTS,
     &PROTECT_GUESTS,
     &ALLOW_NODES,

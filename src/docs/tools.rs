@@ -21,6 +21,12 @@ Guests are chosen by `vmid` or by exact `name`, plus `node` where a name is not 
 `poll_interval`; without `wait` they answer with the task's UPID. Those marked *confirm* do nothing without
 `confirm: true`: they answer with the plan instead. With several clusters every tool also takes `cluster`; those that list
 take `cluster: \"all\"`: each row then says which cluster it is from, and `failed_clusters` names those that did not answer.
+All that change something take `cancel_task_on_abort: true`: a task that is waited for is then stopped where the call is
+cancelled; otherwise it goes on.
+
+With `PROXMOX_FACE=router` a model is told of three tools only: `proxmox-find-tools` finds the others by words,
+`proxmox-read` and `proxmox-write` call one by `name` with an object of `arguments`.
+`proxmox-mcp tools WORDS` finds them, too.
 
 ## Outcomes
 

@@ -70,6 +70,7 @@ impl Tool for ConfigureLxc {
 impl Action for ConfigureVm {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(600).confirmed().polled().snapshot_first(Before::Configure);
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.options.plan(pve, pve.guest(&self.guest, Want::Vm).await?).await
     }
@@ -81,6 +82,7 @@ impl Action for ConfigureVm {
 impl Action for ConfigureLxc {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(600).confirmed().polled().snapshot_first(Before::Configure);
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.options.plan(pve, pve.guest(&self.guest, Want::Container).await?).await
     }

@@ -124,9 +124,14 @@ pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
     guarded(sandbox, config, everything()).await
 }
 
+/// A way to the cluster that remembers what passes.
+pub fn wire(sandbox: &Sandbox) -> Arc<Wire> {
+    Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() })
+}
+
 /// With what an operator allows, asks for and records.
 pub async fn guarded(sandbox: Sandbox, config: ClusterConfig, safety: Safety) -> Test {
-    let sent = Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() });
+    let sent = wire(&sandbox);
     let client = Client::with_transport(&config, sent.clone());
     let app = App::with_clusters(vec![Cluster { name: config.name, client }], &safety).unwrap();
     let app = Arc::new(app);
