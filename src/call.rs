@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::app::{App, Cluster};
 use crate::{
     arguments,
+    audit::End,
     confirm::Mode,
     error::{Error, Kind, Result},
     everywhere,
@@ -18,9 +19,11 @@ use crate::{
     progress::Progress,
     pve::{Client, Reader, Scope, Seen},
     render,
+    safety_snapshot::Before,
     tool::{Entry, Query},
     tools,
     trail::Trail,
+    undo::{Guests, Undoing},
 };
 
 /// What one call brings along: where its progress goes, whether it was cancelled, and who is behind it.
@@ -79,11 +82,15 @@ pub struct Cx<'a> {
     pub trail: Trail,
     /// A confirmation that the tool does not take by itself.
     pub confirm: Option<Value>,
+    /// The cluster was named, and is not just the first.
+    pub cluster_named: bool,
+    /// What is on record, where this call takes it back.
+    pub undoes: Option<&'a Undoing>,
 }
 
 impl<'a> Cx<'a> {
     pub fn new(entry: &'static Entry, app: &'a App, client: &'a Client, context: &'a Context) -> Self {
-        Self { entry, app, client, context, trail: Trail::default(), confirm: None }
+        Self { entry, app, client, context, trail: Trail::default(), confirm: None, cluster_named: false, undoes: None }
     }
 }
 
@@ -91,11 +98,26 @@ impl<'a> Cx<'a> {
 ///
 /// # Errors
 /// Everything that can go wrong, a panic in the tool included: that is this call's error and nobody else's.
-pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &Context) -> Result<Answer> {
+pub async fn run(app: &App, name: &str, args: Map<String, Value>, context: &Context) -> Result<Answer> {
+    run_undoing(app, name, args, context, None).await
+}
+
+/// As [`run`], for a call that takes back what is on record.
+pub(crate) async fn run_undoing(
+    app: &App,
+    name: &str,
+    mut args: Map<String, Value>,
+    context: &Context,
+    undoes: Option<&Undoing>,
+) -> Result<Answer> {
     let Some((index, entry)) = tools::all().enumerate().find(|(_, entry)| entry.name == name) else {
         return Err(unknown_tool(name));
     };
     app.policy().allows_tool(entry.name, entry.effect, entry.api)?;
+    if entry.audited && app.audit().is_none() {
+        let error = Error::new(Kind::Denied, format!("{name} needs the audit log, and this server keeps none"));
+        return Err(error.hint("the operator of this server can have one kept with PROXMOX_AUDIT_FILE"));
+    }
     let confirm = confirmation(app, entry, &mut args);
     let everywhere = everywhere::asked(entry, app.clusters(), &mut args);
     let schema = app.schema(index, entry);
@@ -103,8 +125,9 @@ pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &
     if everywhere {
         return everywhere::run(app, entry, schema, args, context).await;
     }
+    let cluster_named = args.contains_key("cluster");
     let cluster = app.cluster(&mut args)?;
-    let cx = Cx { confirm, ..Cx::new(entry, app, &cluster.client, context) };
+    let cx = Cx { confirm, cluster_named, undoes, ..Cx::new(entry, app, &cluster.client, context) };
     guarded(cx, args).await
 }
 
@@ -136,7 +159,7 @@ pub(crate) async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answ
             .done(trail.sent().into_iter().map(|sent| sent.request).collect()),
     };
     if let (Some(audit), Some(id)) = (app.audit(), trail.take_record())
-        && let Err(e) = audit.end(&id, &trail.sent(), Err(&error)).await
+        && let Err(e) = audit.end(&id, End { sent: &trail.sent(), outcome: Err(&error), made: Guests::new() }).await
     {
         tracing::error!("what came of {id} is not on record: {e}");
     }
@@ -173,6 +196,7 @@ pub(crate) fn scope(cx: &Cx<'_>) -> Scope {
     Scope {
         tool: cx.entry.name,
         api: cx.entry.api,
+        also: cx.entry.control.and_then(|control| control.snapshot_first).map_or(&[], Before::api),
         progress: cx.context.progress.clone(),
         cancel: cx.context.cancel.clone(),
         seen: Seen::default(),
@@ -188,7 +212,6 @@ mod tests {
     use super::*;
     use crate::{
         config::Safety,
-        error::Kind,
         sandbox::{Options, Sandbox},
         tool::{Deserialize, JsonSchema, Tool},
     };

@@ -34,3 +34,4 @@ pub mod tool;
 pub mod tools;
 pub mod toolsets;
 pub mod trail;
+pub mod undo;
