@@ -9,7 +9,7 @@ use proxmox_mcp::{
     config::{Auth, TokenId},
     embedded::cluster_config,
     mint::{self, Order},
-    policy::Policy,
+    policy::{Facts, Policy},
     pve::{Client, Request, api::Api},
     rights::Release,
     sandbox::Sandbox,
