@@ -5,11 +5,13 @@ mod checks;
 pub mod rights;
 #[cfg(test)]
 mod tests;
+pub mod tools;
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use self::tools::Family;
 use crate::{
     config::{ClusterConfig, Config, Origin, Source},
     error::Result,
@@ -35,6 +37,9 @@ pub struct Cluster {
     pub name: String,
     pub settings: Vec<Used>,
     pub checks: Vec<Check>,
+    /// The tools that can work there; empty where nobody could ask.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<Family>,
 }
 
 /// A setting, where it came from, and its value unless it is a secret.
@@ -99,11 +104,8 @@ pub async fn examine(config: &Config) -> Report {
 
 /// Examines one cluster through the clients that `connect` makes: one for each endpoint, so that each is really tried.
 pub async fn examine_cluster(cluster: &ClusterConfig, connect: &dyn Fn(&ClusterConfig) -> Result<Client>) -> Cluster {
-    Cluster {
-        name: cluster.name.clone(),
-        settings: used(&cluster.sources),
-        checks: checks::all(cluster, connect).await,
-    }
+    let (checks, tools) = checks::all(cluster, connect).await;
+    Cluster { name: cluster.name.clone(), settings: used(&cluster.sources), checks, tools }
 }
 
 fn used(sources: &[Source]) -> Vec<Used> {
@@ -155,6 +157,7 @@ impl Report {
                     let _ = writeln!(out, "         try: {hint}");
                 }
             }
+            write_tools(&mut out, &cluster.tools);
         }
         out.push_str(match self.verdict() {
             Verdict::Ok => "all is well",
@@ -162,6 +165,21 @@ impl Report {
             Verdict::Failed => "not usable as it is",
         });
         out
+    }
+}
+
+fn write_tools(out: &mut String, families: &[Family]) {
+    let sum = |count: fn(&Family) -> usize| families.iter().map(count).sum::<usize>();
+    let (work, tools) = (sum(|family| family.work), sum(|family| family.tools));
+    if families.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "  tools: {work} of {tools} can work with these rights on this release");
+    for line in families.iter().flat_map(Family::lines) {
+        let _ = writeln!(out, "    {line}");
+    }
+    if work < tools {
+        let _ = writeln!(out, "    `proxmox-mcp mint --for TOOLSETS` prints the commands that give what is lacking");
     }
 }
 

@@ -102,7 +102,7 @@ fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool 
     tool.annotations = Some(
         ToolAnnotations::with_title(entry.title)
             .read_only(entry.effect == Effect::Read)
-            .destructive(entry.effect >= Effect::Destroy)
+            .destructive(entry.may_destroy())
             .idempotent(entry.effect == Effect::Read)
             .open_world(false),
     );

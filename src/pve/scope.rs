@@ -41,6 +41,8 @@ const COMMON: &[&str] = &[
 pub struct Scope {
     pub tool: &'static str,
     pub api: &'static [&'static str],
+    /// What it may call besides, for what a caller can ask of many tools.
+    pub also: &'static [&'static str],
     pub progress: Progress,
     pub cancel: CancellationToken,
     pub seen: Seen,
@@ -93,7 +95,7 @@ impl Scope {
     /// # Errors
     /// `Internal` where the tool did not declare it: a fault of the tool, not of its caller.
     pub fn check(&self, request: &Request) -> Result<()> {
-        let mut declared = self.api.iter().chain(COMMON);
+        let mut declared = self.api.iter().chain(self.also).chain(COMMON);
         if declared.any(|pattern| matches(pattern, request)) {
             return Ok(());
         }
@@ -132,6 +134,7 @@ mod tests {
         Scope {
             tool: "proxmox-test",
             api,
+            also: &[],
             progress: Progress::none(),
             cancel: CancellationToken::new(),
             seen: Seen::default(),

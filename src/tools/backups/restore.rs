@@ -41,7 +41,7 @@ pub struct RestoreVm {
 impl Tool for RestoreVm {
     const NAME: &str = "proxmox-restore-vm";
     const TITLE: &str = "Restore a backup";
-    const API: &[&str] = &["POST /nodes/{node}/{type}", "POST /nodes/{node}/vzdump", "GET /nodes/{node}/time"];
+    const API: &[&str] = &["POST /nodes/{node}/{type}"];
     const EXAMPLE: (&str, &str) = (
         "Restore the latest backup of web-01 next to it, as web-01-restored",
         r#"{"source_name": "web-01", "name": "web-01-restored", "confirm": true}"#,
