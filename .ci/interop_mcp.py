@@ -1,11 +1,14 @@
 """A real MCP client, the Python SDK, over stdio against the program on its sandbox: both protocol eras."""
 
+import json
 import sys
 import tempfile
 import time
+import warnings
 
 import anyio
 from mcp import Client, MCPError, StdioServerParameters
+from mcp_types import PromptReference, ResourceTemplateReference, ResourceUpdatedNotification
 
 # Some of each sort; that the catalogue is complete is for the program's own tests.
 TOOLS = set(
@@ -172,10 +175,72 @@ async def inside_and_around(client):
     assert (await data(client, "proxmox-list-infrastructure"))["nodes"]
 
 
+async def resources_and_prompts(client, era):
+    """What can be read and asked for beside the tools."""
+    not_found = -32602 if era >= "2026-07-28" else -32002
+    listed = [resource.uri for resource in (await client.list_resources()).resources]
+    assert "proxmox://default/nodes" in listed, listed
+    templates = {template.uri_template for template in (await client.list_resource_templates()).resource_templates}
+    assert "proxmox://default/guest/{vmid}" in templates, templates
+    nodes = json.loads((await client.read_resource("proxmox://default/nodes")).contents[0].text)
+    assert nodes["total"] == 3, nodes
+    reference = (await client.read_resource("proxmox://tools/proxmox-start-vm")).contents[0]
+    assert reference.mime_type == "text/markdown" and "Start a VM" in reference.text, reference
+    try:
+        await client.read_resource("proxmox://default/guest/99999")
+        raise AssertionError("a guest that is not there was read")
+    except MCPError as error:
+        assert error.code == not_found, error
+    assert len((await client.list_prompts()).prompts) >= 6
+    prompt = await client.get_prompt("diagnose-guest", {"guest": "web-01", "symptom": "slow"})
+    assert "web-01" in prompt.messages[0].content.text and "proxmox-vm-metrics" in prompt.messages[0].content.text
+    guests = await client.complete(
+        PromptReference(type="ref/prompt", name="diagnose-guest"), {"name": "guest", "value": "web"}
+    )
+    assert "web-01" in guests.completion.values, guests
+    storages = await client.complete(
+        ResourceTemplateReference(type="ref/resource", uri="proxmox://default/storage/{node}/{storage}"),
+        {"name": "storage", "value": ""},
+        {"node": "pve1"},
+    )
+    assert "nas" in storages.completion.values, storages
+
+
+async def subscription(client, era, updated):
+    """A guest that is started is told to whoever subscribed to it."""
+    uri = "proxmox://default/guest/107"
+    start = {"vmid": 107, "wait": True}
+    with anyio.fail_after(20):
+        if era >= "2026-07-28":
+            async with client.listen(resource_subscriptions=[uri, "file:///etc/passwd"]) as events:
+                assert events.honored.resource_subscriptions == [uri], events.honored
+                await done(client, "proxmox-start-vm", **start)
+                async for event in events:
+                    assert event.uri == uri, event
+                    break
+        else:
+            with warnings.catch_warnings():
+                # That it is gone in the next era is known.
+                warnings.simplefilter("ignore")
+                await client.subscribe_resource(uri)
+                await done(client, "proxmox-start-vm", **start)
+                while uri not in updated:
+                    await anyio.sleep(0.1)
+                await client.unsubscribe_resource(uri)
+    assert json.loads((await client.read_resource(uri)).contents[0].text)["status"] == "running"
+    await done(client, "proxmox-stop-vm", **start)
+
+
 async def conversation(program, mode):
     # An empty directory: no .env of anybody's.
     server = StdioServerParameters(command=program, args=["--sandbox"], cwd=tempfile.mkdtemp())
-    async with Client(server, mode=mode, read_timeout_seconds=60) as client:
+    updated = []
+
+    async def heard(message):
+        if isinstance(message, ResourceUpdatedNotification):
+            updated.append(message.params.uri)
+
+    async with Client(server, mode=mode, read_timeout_seconds=60, message_handler=heard) as client:
         era = client.protocol_version
         assert (era >= "2026-07-28") == (mode != "legacy"), f"{mode} gave {era}"
         await listing(client)
@@ -186,7 +251,12 @@ async def conversation(program, mode):
         assert deleted["state"] == "done", deleted
         await life_of_a_vm(client)
         await inside_and_around(client)
-        print(f"mcp: {mode} ({era}): tools, plan, clone, start, errors, cancel, delete, a VM's life, guests from inside")
+        await resources_and_prompts(client, era)
+        await subscription(client, era, updated)
+        print(
+            f"mcp: {mode} ({era}): tools, plan, clone, start, errors, cancel, delete, a VM's life, guests from inside, "
+            "resources, prompts, completion, a subscription"
+        )
 
 
 for mode in ("legacy", "auto", "2026-07-28"):

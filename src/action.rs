@@ -16,6 +16,7 @@ use crate::{
     plan::{Outcome, Plan, Shown, State},
     policy::{Approved, Effect, Facts, Reach},
     pve::{Reader, Request, WaitOptions},
+    safety_snapshot::{self, Before},
     tool::{Action, Control},
     undo::{Guests, Undoing, identity},
 };
@@ -36,6 +37,9 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
         let mut plan = tool.plan(&reader).await?;
         if let Some(undoing) = cx.undoes {
             undoing.compare(&reader, &mut plan).await?;
+        }
+        if let Some(what) = order.snapshot_first {
+            plan = safety_snapshot::before(&reader, what, plan).await?;
         }
         let approved = approve::<T>(&cx, &reader, &plan).await?;
         let needed = cx.app.asks(cx.entry) || approved.iter().any(|a| a.request().effect() == Effect::Destroy);
@@ -240,6 +244,7 @@ struct Order {
     dry_run: bool,
     confirm: Option<Value>,
     wait: Option<WaitOptions>,
+    snapshot_first: Option<Before>,
 }
 
 impl Order {
@@ -247,6 +252,7 @@ impl Order {
         let mut flag = |key: &str, default: bool| args.remove(key).and_then(|v| v.as_bool()).unwrap_or(default);
         let dry_run = flag("dry_run", false);
         let wait = flag("wait", control.wait);
+        let snapshot_first = control.snapshot_first.filter(|_| flag("snapshot_first", false));
         // A guest that is given ten minutes to shut down is waited for that long, and a little longer.
         let own = args.get("timeout").and_then(Value::as_f64).filter(|_| control.timeout_key != "timeout");
         let default = own.map_or(0.0, |own| own + 30.0).max(control.timeout as f64);
@@ -256,7 +262,7 @@ impl Order {
         let timeout = seconds(control.timeout_key, default);
         let poll_interval = seconds("poll_interval", control.poll_interval);
         let confirm = args.remove("confirm");
-        Self { dry_run, confirm, wait: wait.then_some(WaitOptions { timeout, poll_interval }) }
+        Self { dry_run, confirm, wait: wait.then_some(WaitOptions { timeout, poll_interval }), snapshot_first }
     }
 }
 
@@ -266,6 +272,10 @@ pub(crate) fn control_properties(control: &Control) -> Map<String, Value> {
     keys.insert("dry_run".to_owned(), json!({"type": "boolean", "description": "Show the plan, send nothing."}));
     if control.confirm {
         keys.insert("confirm".to_owned(), json!({"type": "boolean", "description": app::CONFIRM}));
+    }
+    if control.snapshot_first.is_some() {
+        let words = "Take a snapshot before; it expires after 7 days.";
+        keys.insert("snapshot_first".to_owned(), json!({"type": "boolean", "description": words}));
     }
     keys.insert(
         "wait".to_owned(),

@@ -13,7 +13,7 @@ use crate::{
     audit::End,
     confirm::Mode,
     error::{Error, Kind, Result},
-    everywhere,
+    everywhere, outside,
     progress::Progress,
     pve::{Client, Reader, Scope, Seen},
     render,
@@ -60,27 +60,11 @@ impl Answer {
     pub(crate) fn new(data: &impl serde::Serialize) -> Result<Self> {
         let mut data = serde_json::to_value(data)
             .map_err(|e| Error::internal(format!("the result cannot be written as JSON: {e}")))?;
-        whole(&mut data);
+        outside::show(&mut data);
         Ok(Self { data })
     }
     pub fn text(&self) -> String {
         render::text(&self.data)
-    }
-}
-
-/// Writes whole numbers without `.0`, which a model would pay for: 2 CPUs, not 2.0.
-fn whole(value: &mut Value) {
-    /// From here on not every whole number is a float of its own.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match value {
-        Value::Number(n) if n.is_f64() => {
-            if let Some(f) = n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < EXACT) {
-                *value = Value::from(f as i64);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(whole),
-        Value::Object(map) => map.values_mut().for_each(whole),
-        _ => {}
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// The shared timeouts; each cluster has its own copy, possibly changed.
     pub timeouts: Timeouts,
+    /// How long calls may go on when the server ends.
+    pub shutdown_grace: Duration,
     /// The shared directory for uploads; as the timeouts.
     pub upload_dir: Option<PathBuf>,
     /// The `.env` file that was read, if any.
@@ -95,6 +97,14 @@ pub const ONLY_CLUSTER: &str = "default";
 
 /// What a call says in place of a cluster's name when it means every one; no cluster is called so.
 pub const ALL_CLUSTERS: &str = "all";
+
+/// How a cluster's own setting is written: `PROXMOX_CLUSTER_home_FINGERPRINT`, or the plain name where there is only one.
+pub fn own_name(cluster: &str, setting: &str) -> String {
+    match cluster {
+        ONLY_CLUSTER => setting.to_owned(),
+        name => clusters::own_name(name, setting),
+    }
+}
 
 /// The settings as command-line arguments, valid for every command.
 pub fn clap_args() -> Vec<Arg> {
@@ -197,7 +207,7 @@ pub fn collect(flags: BTreeMap<String, String>, env: BTreeMap<String, String>, r
         None => PathBuf::from(table::ENV_FILE.default.unwrap_or_default()),
     };
     inputs.dotenv = match (read(&path), named) {
-        (Ok(text), _) => Some(dotenv::parse(&path, &text)?),
+        (Ok(text), named) => Some(DotEnv { named: named.is_some(), ..dotenv::parse(&path, &text)? }),
         (Err(error), Some(found)) => return Err(found.bad(&format!("a readable file ({error})"))),
         // A directory of that name is somebody's Python environment.
         (Err(error), None) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => None,
@@ -220,8 +230,11 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     let mut program = Lookup::new(inputs, read, Vec::new());
     let sandbox = program.parsed(&table::SANDBOX, "true or false", false, value::boolean)?;
     let safety = safety::safety(&mut program)?;
+    let strict = program.parsed(&table::REQUIRE_VERIFIED_TLS, "true or false", false, value::boolean)?;
     let log_level =
         program.parsed(&table::LOG_LEVEL, "off, error, warn, info, debug or trace", LevelFilter::WARN, value::level)?;
+    let shutdown_grace =
+        program.parsed(&table::SHUTDOWN_GRACE, LIMIT_OR_NONE, Duration::from_secs(10), value::duration_or_none)?;
     let with_clusters = with_clusters && !sandbox;
     let named = if with_clusters { program.find(&table::CLUSTERS)? } else { None };
     let names = match &named {
@@ -247,7 +260,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     };
     for (name, prefixes) in all {
         let mut lookup = Lookup::new(inputs, read, prefixes);
-        resolved.push(cluster(name, &mut lookup)?);
+        resolved.push(cluster(name, &mut lookup, strict)?);
         warnings.append(&mut lookup.warnings);
     }
     warnings.append(&mut program.warnings);
@@ -260,6 +273,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
         safety,
         log_level,
         timeouts: shared,
+        shutdown_grace,
         upload_dir,
         env_file: inputs.dotenv.as_ref().map(|file| file.path.clone()),
         sources: program.sources,
@@ -267,10 +281,10 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     })
 }
 
-fn cluster(name: &str, lookup: &mut Lookup<'_>) -> Result<ClusterConfig> {
+fn cluster(name: &str, lookup: &mut Lookup<'_>, strict: bool) -> Result<ClusterConfig> {
     let endpoints = endpoint::endpoints(lookup)?;
     let auth = auth::auth(lookup)?;
-    let tls = tls::tls(lookup)?;
+    let tls = tls::tls(lookup, strict)?;
     let default_node = lookup.parsed(&table::DEFAULT_NODE, "the name of a node", None, word)?;
     let default_storage = lookup.parsed(&table::DEFAULT_STORAGE, "the name of a storage", None, word)?;
     let default_bridge = lookup.parsed(&table::DEFAULT_BRIDGE, "the name of a bridge", None, word)?;
@@ -289,6 +303,8 @@ fn cluster(name: &str, lookup: &mut Lookup<'_>) -> Result<ClusterConfig> {
         sources: std::mem::take(&mut lookup.sources),
     })
 }
+
+const LIMIT_OR_NONE: &str = "seconds, 0 to a day (0, 10, 500ms, 10m)";
 
 fn timeouts(lookup: &mut Lookup<'_>) -> Result<Timeouts> {
     const EXPECTED: &str = "seconds, more than 0 and at most a day (5, 0.5, 500ms, 1m)";

@@ -5,7 +5,7 @@ mod tools;
 
 use std::fmt::Write as _;
 
-pub use tools::tools_md;
+pub use tools::{tool_section, tool_table, tools_md};
 
 use crate::{
     config::table::{API_URL, Group, SETTINGS, Setting, TOKEN_ID, TOKEN_SECRET},

@@ -1,9 +1,11 @@
 //! The one error type of the crate: what went wrong (kind and Proxmox's own words), and one hint what to try.
-//! It knows nothing of MCP; how it is shown is the faces' business.
+//! It knows nothing of MCP; how it is shown is the faces' business. All text in it is cleaned as that of results is.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+use crate::outside::cleaned;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -78,6 +80,9 @@ pub struct Parts {
     /// The end of the task's log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
+    /// Of these fields, those that hold text from outside: data, never instructions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub untrusted: Vec<&'static str>,
     /// What was already done before the failure, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<String>,
@@ -87,13 +92,14 @@ impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Parts {
             kind,
-            message: message.into(),
+            message: cleaned(message.into()),
             hint: None,
             status: None,
             errors: BTreeMap::new(),
             request: None,
             upid: None,
             log: Vec::new(),
+            untrusted: Vec::new(),
             done: Vec::new(),
         }))
     }
@@ -111,7 +117,7 @@ impl Error {
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        self.0.hint = Some(cleaned(hint.into()));
         self
     }
     pub fn status(mut self, status: u16) -> Self {
@@ -119,23 +125,24 @@ impl Error {
         self
     }
     pub fn errors(mut self, errors: BTreeMap<String, String>) -> Self {
-        self.0.errors = errors;
+        self.0.errors = errors.into_iter().map(|(key, words)| (cleaned(key), cleaned(words))).collect();
         self
     }
     pub fn request(mut self, request: impl Into<String>) -> Self {
-        self.0.request = Some(request.into());
+        self.0.request = Some(cleaned(request.into()));
         self
     }
     pub fn upid(mut self, upid: impl Into<String>) -> Self {
-        self.0.upid = Some(upid.into());
+        self.0.upid = Some(cleaned(upid.into()));
         self
     }
     pub fn log(mut self, log: Vec<String>) -> Self {
-        self.0.log = log;
+        self.0.untrusted = if log.is_empty() { Vec::new() } else { vec!["log"] };
+        self.0.log = log.into_iter().map(cleaned).collect();
         self
     }
     pub fn done(mut self, done: Vec<String>) -> Self {
-        self.0.done = done;
+        self.0.done = done.into_iter().map(cleaned).collect();
         self
     }
 
@@ -153,7 +160,7 @@ impl Error {
         line("request", parts.request.clone().map(|r| parts.status.map_or(r.clone(), |s| format!("{r} (HTTP {s})"))));
         line("upid", parts.upid.clone());
         line("done before", (!parts.done.is_empty()).then(|| parts.done.join(", ")));
-        line("log", (!parts.log.is_empty()).then(|| format!("\n  {}", parts.log.join("\n  "))));
+        line("log (text from the task)", (!parts.log.is_empty()).then(|| format!("\n  {}", parts.log.join("\n  "))));
         line("hint", parts.hint.clone());
         lines.join("\n")
     }

@@ -9,6 +9,7 @@ use crate::{
     call::{self, Answer, Context, Cx},
     config::ALL_CLUSTERS,
     error::{Error, Result},
+    outside::{self, UNTRUSTED},
     pve::encode,
     tool::Entry,
 };
@@ -145,6 +146,10 @@ impl Merged {
         for (key, value) in answer {
             if key == NEXT {
                 self.cursors.extend(value.as_str().map(|cursor| (cluster.to_owned(), cursor.to_owned())));
+                continue;
+            }
+            if key == UNTRUSTED {
+                outside::join(&mut self.data, value);
                 continue;
             }
             let value = from(cluster, value);

@@ -34,6 +34,11 @@ pub async fn run<T: Action>(
     let (mut done, mut answers) = (Vec::new(), Vec::new());
     for (i, request) in approved.iter().enumerate() {
         let last = i + 1 == approved.len();
+        let renewed = match &plan.safety {
+            Some(taken) if i == 1 => taken.renewed(reader, request).await.map_err(|e| with_done(e, &done))?,
+            _ => None,
+        };
+        let request = renewed.as_ref().unwrap_or(request);
         let answer = send(cx, reader, request).await.map_err(|e| with_done(e, &done))?;
         let upid = upid_of(&answer)?;
         answers.push(answer);

@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::pve::{Guest, Request};
+use crate::{
+    pve::{Guest, Request},
+    safety_snapshot::Taken,
+};
 
 /// The exact requests, in order; what is printed by a dry run is what is sent.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Plan {
     pub becomes: Option<(Guest, Goal)>,
     /// How it is taken back, made of the state before. Every action says it, or why it cannot be.
     pub undo: Option<Undo>,
+    /// What is taken first, so that there is a way back.
+    pub safety: Option<Taken>,
 }
 
 /// How something done is taken back.
@@ -48,12 +53,16 @@ impl Undo {
     pub fn never(why: impl Into<String>) -> Self {
         Self::Never(why.into())
     }
-    /// What the call does not bring back.
+    /// What the call does not bring back; added to what was noted before.
     pub fn note(mut self, text: impl Into<String>) -> Self {
         if let Self::Call { note, .. } = &mut self {
-            *note = Some(text.into());
+            let text = text.into();
+            *note = Some(note.take().map_or_else(|| text.clone(), |before| format!("{before}; {text}")));
         }
         self
+    }
+    pub fn note_if(self, condition: bool, text: impl FnOnce() -> String) -> Self {
+        if condition { self.note(text()) } else { self }
     }
 }
 
@@ -80,6 +89,7 @@ impl Plan {
             side_by_side: false,
             becomes: None,
             undo: None,
+            safety: None,
         }
     }
     /// A plan about an existing guest.
@@ -124,8 +134,11 @@ impl Plan {
         self
     }
     /// The call that takes it back; `arguments` is an object.
-    pub fn undo(mut self, tool: &'static str, arguments: Value) -> Self {
-        self.undo = Some(Undo::call(tool, arguments));
+    pub fn undo(self, tool: &'static str, arguments: Value) -> Self {
+        self.undone(Undo::call(tool, arguments))
+    }
+    pub fn undone(mut self, undo: Undo) -> Self {
+        self.undo = Some(undo);
         self
     }
     /// Why nothing takes it back.

@@ -50,6 +50,13 @@ impl Approved {
     pub fn request(&self) -> &Request {
         &self.0
     }
+
+    /// The same request, held to another state of what it changes: that is nothing for a policy to judge.
+    pub fn with_digest(&self, digest: &str) -> Self {
+        let mut request = self.0.clone();
+        request.params.retain(|(key, _)| key != "digest");
+        Self(request.param("digest", digest))
+    }
 }
 
 /// A refusal, with the rule that it comes from.

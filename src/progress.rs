@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use crate::outside;
+
 /// One report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Update {
@@ -29,7 +31,7 @@ impl Progress {
     }
     pub fn report(&self, update: Update) {
         if let Some(sink) = &self.0 {
-            sink(update);
+            sink(Update { message: outside::cleaned(update.message), ..update });
         }
     }
 }

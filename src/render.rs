@@ -32,7 +32,9 @@ fn object(out: &mut String, map: &Map<String, Value>, depth: usize) {
                 object(out, inner, depth + 1);
             }
             // Sentences (warnings, log lines) read better as lines; words (tags) on one.
-            Value::Array(items) if items.iter().any(|i| !is_flat(i) || i.as_str().is_some_and(|s| s.contains(' '))) => {
+            Value::Array(items)
+                if items.iter().any(|i| !is_flat(i) || i.as_str().is_some_and(|s| s.contains([' ', '\n']))) =>
+            {
                 out.push_str(":\n");
                 list(out, items, depth + 1);
             }
@@ -58,8 +60,18 @@ fn list(out: &mut String, items: &[Value], depth: usize) {
     let rows: Option<Vec<&Map<String, Value>>> = items.iter().map(Value::as_object).collect();
     let Some(rows) = rows.filter(|rows| !rows.is_empty()) else {
         for item in items {
+            // A line that has lines of its own must not be taken for several, or for another field.
+            let mut lines = item.as_str().unwrap_or_default().split('\n');
             indent(out, depth);
-            scalar(out, item);
+            match lines.next() {
+                Some(first) if item.is_string() => out.push_str(first),
+                _ => scalar(out, item),
+            }
+            for line in lines {
+                out.push('\n');
+                indent(out, depth + 1);
+                out.push_str(line);
+            }
             out.push('\n');
         }
         return;
@@ -107,7 +119,7 @@ fn inline(out: &mut String, map: &Map<String, Value>) {
         }
         out.push_str(key);
         out.push('=');
-        scalar(out, value);
+        cell(out, value);
     }
 }
 
@@ -115,6 +127,14 @@ fn inline(out: &mut String, map: &Map<String, Value>) {
 fn cell(out: &mut String, value: &Value) {
     match value {
         Value::String(s) if s.contains(['\t', '\n', '\r']) => out.extend(s.escape_debug()),
+        Value::Array(_) | Value::Object(_) => {
+            let start = out.len();
+            scalar(out, value);
+            if out[start..].contains(['\t', '\n', '\r']) {
+                let escaped = out.split_off(start);
+                out.extend(escaped.escape_debug());
+            }
+        }
         other => scalar(out, other),
     }
 }
@@ -148,7 +168,8 @@ mod tests {
                 {"vmid": 100, "name": "web", "tags": ["a", "b"]},
                 {"vmid": 101, "note": "two\nlines"},
             ],
-            "log": ["one 1", "two"],
+            "log": ["one 1", "two\ntotal: 3"],
+            "user": {"name": "a\ntotal: 4"},
         });
         expect_test::expect![[r"
             total: 2
@@ -159,7 +180,9 @@ mod tests {
               101			two\nlines
             log:
               one 1
-              two"]]
+              two
+                total: 3
+            user: name=a\ntotal: 4"]]
         .assert_eq(&text(&value));
     }
 }

@@ -1,9 +1,9 @@
 //! JSON Schemas as clients and models can use them: portable, and listed with as few bytes as will do.
 
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::{action, tool::Control};
+use crate::{action, outside, tool::Control};
 
 /// A tool's input schema as it is listed for a model, which pays for every byte on every turn; `core`: a tool of the
 /// reference's core, of whose arguments none are left out.
@@ -22,7 +22,7 @@ pub fn listed(mut schema: Map<String, Value>, control: Option<&Control>, core: b
         if let Some(control) = control {
             for key in action::control_properties(control).keys() {
                 let hidden = match key.as_str() {
-                    "dry_run" | "confirm" => false,
+                    "dry_run" | "confirm" | "snapshot_first" => false,
                     // Where it waits unasked there is little to say.
                     "wait" => control.instant || (control.wait && !control.polled),
                     _ => !control.polled,
@@ -60,19 +60,7 @@ pub fn wordless(mut schema: Map<String, Value>) -> Map<String, Value> {
 
 fn drop_words(map: &mut Map<String, Value>) {
     map.remove("description");
-    let below = |value: &mut Value| {
-        if let Value::Object(map) = value {
-            drop_words(map);
-        }
-    };
-    for (key, value) in map {
-        match (key.as_str(), value) {
-            ("properties", Value::Object(fields)) => fields.values_mut().for_each(below),
-            ("items" | "additionalProperties", value) => below(value),
-            ("anyOf" | "oneOf", Value::Array(choices)) => choices.iter_mut().for_each(below),
-            _ => {}
-        }
-    }
+    below(map, &mut drop_words);
 }
 
 /// Drops what a model can do without.
@@ -92,6 +80,10 @@ fn slim(value: &mut Value) {
     for (key, value) in map {
         match (key.as_str(), value) {
             ("properties", Value::Object(fields)) => fields.values_mut().for_each(slim),
+            // An item that may be short for an object (a mere name, say) is listed as the object.
+            ("items", Value::Object(any)) if any.is_empty() => {
+                any.insert("type".to_owned(), "object".into());
+            }
             ("items", value) => slim(value),
             ("anyOf" | "oneOf", Value::Array(choices)) => choices.iter_mut().for_each(slim),
             _ => {}
@@ -108,7 +100,35 @@ pub fn of_input<T: JsonSchema>() -> Map<String, Value> {
 pub fn of_output<T: JsonSchema>() -> Map<String, Value> {
     let mut schema = generate::<T>(SchemaSettings::draft2020_12().for_serialize());
     schema.remove("description");
+    below(&mut schema, &mut anything);
+    outside::declare(&mut schema);
     schema
+}
+
+/// Says of what may be anything what that is: a schema without a word constrains nothing, and clients complain of it.
+fn anything(map: &mut Map<String, Value>) {
+    if map.keys().all(|key| key == "description") {
+        let kinds = ["object", "array", "string", "number", "boolean", "null"];
+        map.insert("anyOf".to_owned(), kinds.map(|kind| json!({"type": kind})).to_vec().into());
+    }
+    below(map, &mut anything);
+}
+
+/// Each schema that stands in this one.
+fn below(map: &mut Map<String, Value>, each: &mut dyn FnMut(&mut Map<String, Value>)) {
+    let mut object = |value: &mut Value| {
+        if let Value::Object(map) = value {
+            each(map);
+        }
+    };
+    for (key, value) in map {
+        match (key.as_str(), value) {
+            ("properties", Value::Object(fields)) => fields.values_mut().for_each(&mut object),
+            ("items" | "additionalProperties", value) => object(value),
+            ("anyOf" | "oneOf", Value::Array(choices)) => choices.iter_mut().for_each(&mut object),
+            _ => {}
+        }
+    }
 }
 
 fn generate<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {

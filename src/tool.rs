@@ -20,6 +20,7 @@ pub use crate::{
     plan::{Outcome, Plan, Undo},
     policy::Effect,
     pve::{Guest, GuestRef, Reader, Request, WaitOptions, Want},
+    safety_snapshot::Before,
 };
 
 /// Parameters that are also the tool. The struct's doc comment is what the model reads: first sentence what, second when.
@@ -104,6 +105,8 @@ pub struct Control {
     pub polled: bool,
     /// Proxmox answers when it is done: the keys about waiting are taken, and mean nothing.
     pub instant: bool,
+    /// Takes `snapshot_first`.
+    pub snapshot_first: Option<Before>,
 }
 
 impl Control {
@@ -117,6 +120,7 @@ impl Control {
             poll_interval: 2.0,
             polled: false,
             instant: false,
+            snapshot_first: None,
         }
     }
     /// For requests that begin no task.
@@ -136,6 +140,10 @@ impl Control {
     /// Lists `timeout` and `poll_interval`, as the reference does for some.
     pub const fn polled(self) -> Self {
         Self { polled: true, ..self }
+    }
+    /// Takes `snapshot_first`, before this.
+    pub const fn snapshot_first(self, what: Before) -> Self {
+        Self { snapshot_first: Some(what), ..self }
     }
     /// Without a default in the schema.
     pub const fn unlisted_timeout(self) -> Self {

@@ -145,9 +145,9 @@ async fn windows_runs_its_own_shells() {
     let plan = test.call(EXEC, json!({"vmid": 106, "command": "echo hi", "dry_run": true})).await;
     assert_eq!(plan["requests"][0]["params"]["command"], json!(["cmd.exe", "/c", "echo hi"]));
     let ran = test.call(EXEC, json!({"vmid": 106, "command": "echo hi"})).await;
-    assert_eq!(ran["result"]["stdout"], "hi\r\n");
+    assert_eq!(ran["result"]["stdout"], "hi\n");
     let ran = test.call(EXEC, json!({"vmid": 106, "command": "Write-Output 'hi'", "shell": "powershell"})).await;
-    assert_eq!(ran["result"]["stdout"], "hi\r\n");
+    assert_eq!(ran["result"]["stdout"], "hi\n");
     let info = test.call("proxmox-agent-info", json!({"vmid": 106})).await;
     assert_eq!((&info["os"]["id"], &info["hostname"]), (&json!("mswindows"), &json!("WIN11-TEST")));
 }

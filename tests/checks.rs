@@ -67,7 +67,10 @@ async fn privileges_that_are_missing_are_named() {
     let config = config(&sandbox, auth);
     let test = with(sandbox, config).await;
     let plan = test.call("proxmox-start-vm", json!({"name": "win11-test", "dry_run": true})).await;
-    assert_eq!(lines(&plan, "problems"), ["missing privileges: VM.PowerMgmt on /vms/106"]);
+    let problems = lines(&plan, "problems").join("");
+    let command = "`pveum role add MCP-VM.PowerMgmt --privs VM.PowerMgmt && pveum acl modify /vms/106 --tokens \
+                   'auditor@pve!read' --roles MCP-VM.PowerMgmt`";
+    assert!(problems.starts_with(&format!("auditor@pve!read lacks VM.PowerMgmt on /vms/106: {command}")), "{problems}");
     let clone = json!({"source_vmid": 9000, "new_vmid": 500, "storage": "nas", "dry_run": true});
     let problems = lines(&test.call("proxmox-clone-vm", clone).await, "problems").join("");
     for wanted in ["VM.Clone on /vms/9000", "VM.Allocate on /vms/500", "Datastore.AllocateSpace on /storage/nas"] {

@@ -22,7 +22,7 @@ fn cluster(name: &str, nodes: usize) -> (Cluster, Sandbox) {
 /// `home` has one node, `work` three; the second value is `work`'s sandbox.
 fn app() -> (App, Sandbox) {
     let ((home, _), (work, sandbox)) = (cluster("home", 1), cluster("work", 3));
-    (App::with_clusters(vec![home, work]), sandbox)
+    (App::with_clusters(vec![home, work], &support::everything()).unwrap(), sandbox)
 }
 
 /// A call that must succeed, with a result that fits the schema for these clusters.
@@ -149,7 +149,7 @@ async fn a_cluster_that_does_not_answer_is_named_beside_the_others_rows() {
 #[tokio::test(start_paused = true)]
 async fn where_none_answers_it_is_an_error_and_the_same_fault_is_told_once() {
     let ((home, first), (work, second)) = (cluster("home", 1), cluster("work", 1));
-    let app = App::with_clusters(vec![home, work]);
+    let app = App::with_clusters(vec![home, work], &support::everything()).unwrap();
     first.fault(Fault::new(FaultKind::Refuse));
     second.fault(Fault::new(FaultKind::Status595));
     let said = fails(&app, "proxmox-list-nodes", json!({"cluster": "all"})).await;
@@ -162,7 +162,7 @@ async fn where_none_answers_it_is_an_error_and_the_same_fault_is_told_once() {
 
 #[tokio::test(start_paused = true)]
 async fn with_one_cluster_all_and_its_name_mean_that_one() {
-    let app = App::with_clusters(vec![cluster("home", 3).0]);
+    let app = App::with_clusters(vec![cluster("home", 3).0], &support::everything()).unwrap();
     let plain = call(&app, "proxmox-list-nodes", json!({})).await;
     assert_eq!(call(&app, "proxmox-list-nodes", json!({"cluster": "all"})).await, plain);
     assert_eq!(call(&app, "proxmox-list-nodes", json!({"cluster": "home"})).await, plain);

@@ -22,6 +22,35 @@ fn the_table_of_the_api_is_what_the_facts_give() {
     expect_file!["../src/pve/api/table.txt"].assert_eq(&table);
 }
 
+#[test]
+fn what_was_otherwise_before_release_9_is_what_the_facts_give() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/pve"));
+    let (Ok(new), Ok(old)) =
+        (std::fs::read(folder.join("pve-api-facts.json")), std::fs::read(folder.join("pve-api-facts-8.4.json")))
+    else {
+        println!("skipped: {} is not there", folder.display());
+        return;
+    };
+    let [new, old]: [Value; 2] = [new, old].map(|facts| serde_json::from_slice(&facts).unwrap());
+    let mut table = String::from(
+        "# Facts about Proxmox VE 8.4, made by tests/generated_api_table.rs; the notation is explained in before_9.rs.\n",
+    );
+    for (key, endpoint) in new["endpoints"].as_object().unwrap() {
+        let permission = |endpoint: &Value| access(&endpoint["perm"]);
+        match old["endpoints"].get(key) {
+            None => writeln!(table, "{key} -").unwrap(),
+            Some(before) if permission(before) != permission(endpoint) => {
+                writeln!(table, "{key} {}", permission(before)).unwrap();
+            }
+            Some(_) => {}
+        }
+    }
+    let absent = table.lines().filter(|line| line.ends_with(" -")).count();
+    println!("{absent} methods are new, {} permissions were others", table.lines().count() - 1 - absent);
+    assert!(absent > 70);
+    expect_file!["../src/pve/api/before_9.txt"].assert_eq(&table);
+}
+
 struct Generator<'a> {
     facts: &'a Value,
     /// (name, definition) → the key it is listed under.

@@ -4,7 +4,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 /// Arguments, environment, and how the refusal begins.
@@ -93,4 +93,62 @@ fn nobody_is_contacted_before_the_first_call() {
     assert!(answer.contains("\"isError\":true") && !answer.contains("hunter2"), "{answer}");
     drop(stdin);
     assert!(server.wait().unwrap().success());
+}
+
+/// A simulated cluster in a process of its own, and its settings with verification off.
+fn unverified() -> (Child, String, String) {
+    let mut sandbox = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
+    sandbox.args(["sandbox", "--listen", "127.0.0.1:0"]).env_clear().stdout(Stdio::piped());
+    let mut sandbox = sandbox.spawn().unwrap();
+    let mut settings = String::new();
+    for line in BufReader::new(sandbox.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        if let Some(fingerprint) = line.strip_prefix("PROXMOX_FINGERPRINT=") {
+            return (sandbox, settings + "PROXMOX_VERIFY=false\n", fingerprint.to_owned());
+        }
+        settings.push_str(&line);
+        settings.push('\n');
+    }
+    (sandbox, settings, String::new())
+}
+
+#[test]
+fn verification_that_is_off_is_told_once_with_the_line_that_replaces_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut sandbox, settings, fingerprint) = unverified();
+    std::fs::write(directory.path().join(".env"), settings).unwrap();
+    let mut server =
+        program(&directory).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = server.stdin.take().unwrap();
+    let mut answers = BufReader::new(server.stdout.take().unwrap()).lines();
+    let call = |id: u32| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"proxmox-list-nodes","arguments":{{}}}}}}"#
+        )
+    };
+    for message in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"0"}}}"#.to_owned(),
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_owned(),
+        call(2),
+        call(3),
+    ] {
+        writeln!(stdin, "{message}").unwrap();
+        if message.contains("\"id\"") {
+            let answer = answers.next().unwrap().unwrap();
+            assert!(answer.contains("\"result\"") && !answer.contains("\"isError\":true"), "{answer}");
+        }
+    }
+    drop(stdin);
+    let told = String::from_utf8(server.wait_with_output().unwrap().stderr).unwrap();
+    let line = format!("In place of PROXMOX_VERIFY=false set PROXMOX_FINGERPRINT={fingerprint}");
+    assert_eq!(told.matches(&line).count(), 1, "{told}");
+    assert_eq!(told.matches("not verified").count(), 1, "{told}");
+
+    let report = program(&directory).arg("doctor").output().unwrap();
+    let report = String::from_utf8(report.stdout).unwrap();
+    let hint = format!("try: in place of PROXMOX_VERIFY=false: PROXMOX_FINGERPRINT={fingerprint}\n");
+    assert!(report.contains(&hint), "{report}");
+
+    let refused = program(&directory).args(["--require-verified-tls", "true", "doctor"]).output().unwrap();
+    sandbox.kill().unwrap();
+    assert!(refusal(&refused).contains("PROXMOX_VERIFY in .env: expected a verified certificate"));
 }

@@ -28,7 +28,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let mut child = program(&["--sandbox"]).spawn().unwrap();
+        Self::with_grace("10")
+    }
+    fn with_grace(seconds: &str) -> Self {
+        let mut child = program(&["--sandbox"]).env("PROXMOX_SHUTDOWN_GRACE", seconds).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         let mut server = Self { child, stdin, stdout };
         server.send(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
@@ -47,6 +50,17 @@ impl Server {
     }
     fn call(&mut self, id: u32, tool: &str, arguments: Value) {
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}));
+    }
+    /// A call that takes seconds, read by the server but not answered yet: what came after it is answered.
+    fn start_cloning(&mut self, source: u32) {
+        self.call(7, "proxmox-clone-vm", json!({"source_vmid": source, "full": true, "confirm": true, "wait": true}));
+        self.call(8, "proxmox-list-nodes", json!({}));
+        assert_eq!(self.reply()["id"], 8);
+    }
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
     }
     /// The next reply; notifications are passed over. Stdout must hold nothing else.
     fn reply(&mut self) -> Value {
@@ -74,6 +88,29 @@ fn garbage_on_stdin_is_passed_over() {
     assert!(server.child.wait().unwrap().success());
 }
 
+/// A stream of news would never end by itself.
+#[test]
+fn a_client_that_listens_and_closes_stdin_does_not_keep_the_program() {
+    let mut child = program(&["--sandbox"]).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let listen = json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {
+    "notifications": {"resourceSubscriptions": ["proxmox://default/guest/100"]},
+    "_meta": {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }}});
+    writeln!(stdin, "{listen}").unwrap();
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.contains("notifications/subscriptions/acknowledged"), "{line}");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let began = std::time::Instant::now();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    assert!(began.elapsed().as_secs() < 3, "{:?}", began.elapsed());
+}
+
 #[test]
 fn a_call_under_way_is_answered_after_stdin_was_closed() {
     let mut server = Server::start();
@@ -82,6 +119,69 @@ fn a_call_under_way_is_answered_after_stdin_was_closed() {
     let reply = server.reply();
     assert_eq!((&reply["id"], &reply["result"]["structuredContent"]["exitstatus"]), (&json!(7), &json!("OK")));
     assert!(server.child.wait().unwrap().success());
+}
+
+/// More than what the protocol's library waits for.
+#[test]
+fn a_call_that_takes_long_is_answered_too_after_stdin_was_closed() {
+    let mut server = Server::with_grace("60");
+    server.start_cloning(107);
+    drop(server.stdin.take());
+    let reply = server.reply();
+    assert_eq!(
+        (&reply["id"], &reply["result"]["structuredContent"]["exitstatus"]),
+        (&json!(7), &json!("OK")),
+        "{reply}"
+    );
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_call_that_outlasts_the_grace_is_answered_with_the_task_that_goes_on() {
+    let mut server = Server::with_grace("0.1");
+    server.start_cloning(107);
+    drop(server.stdin.take());
+    let reply = server.reply();
+    let error = &reply["result"]["_meta"]["proxmox-mcp/error"];
+    assert_eq!((&reply["id"], &error["kind"]), (&json!(7), &json!("cancelled")), "{reply}");
+    assert!(error["message"].as_str().unwrap().contains("goes on"), "{reply}");
+    assert!(server.child.wait().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_the_reading_and_then_the_program_but_no_call() {
+    for name in ["TERM", "INT"] {
+        let mut server = Server::with_grace("60");
+        server.start_cloning(9000);
+        server.signal(name);
+        let reply = server.reply();
+        assert_eq!((&reply["id"], &reply["result"]["isError"]), (&json!(7), &json!(false)), "{name}: {reply}");
+        assert!(server.child.wait().unwrap().success(), "{name}");
+        // Stdin is still open: it is the signal that ended it.
+        assert!(server.stdin.is_some());
+    }
+    let mut idle = Server::start();
+    idle.signal("TERM");
+    assert!(idle.child.wait().unwrap().success());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_the_program_at_once() {
+    let mut server = Server::start();
+    server.start_cloning(107);
+    server.signal("TERM");
+    // Two that arrive together are one.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    server.signal("TERM");
+    let ended = server.child.wait_with_output().unwrap();
+    let complaint = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(
+        (ended.status.code(), complaint.contains("stopped before all calls had ended")),
+        (Some(1), true),
+        "{complaint}"
+    );
 }
 
 #[test]

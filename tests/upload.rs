@@ -16,7 +16,7 @@ use proxmox_mcp::{
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
-use support::{Test, options, start};
+use support::{Test, everything, options, start};
 
 const UPLOAD: &str = "/nodes/*/storage/*/upload";
 
@@ -166,7 +166,7 @@ async fn an_upload_can_be_cancelled_while_it_is_sent() {
     let mut config = proxmox_mcp::embedded::cluster_config(&sandbox);
     config.upload_dir = Some(support::upload_dir());
     let client = Client::with_transport(&config, Arc::new(sandbox));
-    let app = App::with_clusters(vec![Cluster { name: config.name, client }]);
+    let app = App::with_clusters(vec![Cluster { name: config.name, client }], &everything()).unwrap();
     let context = Context::default();
     let cancel = context.cancel.clone();
     tokio::spawn(async move {
@@ -194,7 +194,7 @@ async fn over_https(
     };
     change(&mut config);
     let client = Client::new(&config).unwrap();
-    (App::with_clusters(vec![Cluster { name: config.name, client }]), server)
+    (App::with_clusters(vec![Cluster { name: config.name, client }], &everything()).unwrap(), server)
 }
 
 fn arguments(value: Value) -> Map<String, Value> {

@@ -30,6 +30,11 @@ impl<'a> Asked<'a> {
         Self { pve, answers: Mutex::default() }
     }
 
+    /// Who asks: `user@realm` or `user@realm!token`.
+    pub fn who(&self) -> String {
+        self.pve.who()
+    }
+
     /// The `data` at a path.
     ///
     /// # Errors

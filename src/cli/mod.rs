@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`. Stdout is for results only;
+//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`, `mint`. Stdout is for results only;
 //! logs, progress and errors go to stderr.
 
 use std::{
@@ -18,11 +18,14 @@ use crate::{
     mcp,
 };
 
+mod audit;
 mod bars;
 mod call;
 mod demo;
 mod doctor;
+mod mint;
 mod sandbox;
+mod signals;
 mod tools;
 
 /// Wrong use: a bad flag, setting or argument.
@@ -53,6 +56,8 @@ pub fn command() -> Command {
         )
         .subcommand(sandbox::command())
         .subcommand(doctor::command())
+        .subcommand(mint::command())
+        .subcommand(audit::command())
 }
 
 /// Runs the program.
@@ -82,6 +87,8 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
         Some(("tools", args)) => return tools::run(args.get_flag("json")),
         Some(("demo", _)) => return demo::run().await,
         Some(("sandbox", args)) => return sandbox::run(args).await,
+        Some(("mint", args)) => return mint::run(args),
+        Some(("audit", args)) => return audit::run(&config::load_without_clusters(matches)?, args),
         _ => {}
     }
     let config = config::load(matches)?;
@@ -89,7 +96,7 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
         None | Some(("serve", _)) => {
             let (app, _cluster) = open(&config).await?;
-            mcp::serve_stdio(Arc::new(app)).await?;
+            mcp::serve_stdio(Arc::new(app), config.shutdown_grace, signals::endings()).await?;
             Ok(ExitCode::SUCCESS)
         }
         Some(("call", args)) => call::run(&config, args).await,

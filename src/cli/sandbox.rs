@@ -36,25 +36,9 @@ pub async fn run(args: &ArgMatches) -> Result<ExitCode> {
     let addr: SocketAddr = parsed(args, "listen", "ADDRESS:PORT, as in 127.0.0.1:8006")?;
     let server = listen(&sandbox, addr).await?;
     print(&env(&sandbox, &server));
-    interrupted().await;
+    super::signals::endings().recv().await;
     server.shutdown();
     Ok(ExitCode::SUCCESS)
-}
-
-/// Until Ctrl-C, or SIGTERM where there is such a thing.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminated.recv() => {}
-            }
-            return;
-        }
-    }
-    drop(tokio::signal::ctrl_c().await);
 }
 
 async fn listen(sandbox: &Sandbox, addr: SocketAddr) -> Result<Server> {

@@ -47,6 +47,11 @@ pub(super) fn prefixes(name: &str) -> Vec<String> {
     spellings
 }
 
+/// A setting under the cluster's prefix, in the spelling that shells and `.env` files take too.
+pub(super) fn own_name(name: &str, setting: &str) -> String {
+    format!("{PREFIX}{}_{}", as_variable(name), ending(setting))
+}
+
 fn as_variable(name: &str) -> String {
     name.replace('-', "_")
 }

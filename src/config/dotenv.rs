@@ -31,7 +31,7 @@ pub fn parse(path: &Path, text: &str) -> Result<DotEnv> {
         }
         start += taken;
     }
-    Ok(DotEnv { path: path.to_owned(), values })
+    Ok(DotEnv { path: path.to_owned(), values, named: false })
 }
 
 /// The first entry and how many lines it takes: more than one only where a quote is open at the end of the line.

@@ -28,6 +28,8 @@ pub struct Inputs {
 pub struct DotEnv {
     pub path: PathBuf,
     pub values: BTreeMap<String, String>,
+    /// It was named by a flag or in the environment, not merely found in the working directory.
+    pub named: bool,
 }
 
 /// Which kind of source a setting came from, the strongest first.
@@ -80,12 +82,17 @@ impl Found {
         &self.name
     }
 
-    /// The one line for a wrong value: names the variable, what was expected, and (unless it is a secret) what it was.
-    pub fn bad(&self, expected: &str) -> Error {
-        let place = match &self.origin {
+    /// The name, and the file that it stands in.
+    pub fn place(&self) -> String {
+        match &self.origin {
             Origin::DotEnv(path) => format!("{} in {}", self.name, path.display()),
             _ => self.name.clone(),
-        };
+        }
+    }
+
+    /// The one line for a wrong value: names the variable, what was expected, and (unless it is a secret) what it was.
+    pub fn bad(&self, expected: &str) -> Error {
+        let place = self.place();
         // An address may hold a password before its `@`, and the id and the secret of a token are easily swapped.
         let private = self.setting.secret || [&table::TOKEN_ID, &table::USER].contains(&self.setting);
         if private || self.text().contains('@') {
@@ -126,6 +133,11 @@ impl<'a> Lookup<'a> {
     /// Whether settings are looked for under a cluster's prefix.
     pub fn has_prefix(&self) -> bool {
         !self.prefixes.is_empty()
+    }
+
+    /// Whether this comes from a file that merely lay in the working directory, which others may have written.
+    pub fn is_only_found(&self, origin: &Origin) -> bool {
+        matches!(origin, Origin::DotEnv(_)) && self.inputs.dotenv.as_ref().is_some_and(|file| !file.named)
     }
 
     /// How the user would write this setting here: for errors about what is missing.

@@ -233,6 +233,17 @@ pub static FINGERPRINT: Setting = Setting {
     scope: Scope::Shared,
     ..BASE
 };
+pub static REQUIRE_VERIFIED_TLS: Setting = Setting {
+    name: "PROXMOX_REQUIRE_VERIFIED_TLS",
+    flag: "require-verified-tls",
+    value: "BOOL",
+    default: Some("false"),
+    example: "true",
+    help: "Refuses to start where a certificate would not be verified, whatever switched that off.",
+    group: Group::Tls,
+    scope: Scope::Program,
+    ..BASE
+};
 pub static DEFAULT_NODE: Setting = Setting {
     name: "PROXMOX_DEFAULT_NODE",
     flag: "default-node",
@@ -283,6 +294,17 @@ pub static REQUEST_TIMEOUT: Setting = Setting {
     help: "How long one request may take. Proxmox VE itself gives up after 30 s on what it passes on to another node.",
     group: Group::Timeouts,
     scope: Scope::Shared,
+    ..BASE
+};
+pub static SHUTDOWN_GRACE: Setting = Setting {
+    name: "PROXMOX_SHUTDOWN_GRACE",
+    flag: "shutdown-grace",
+    value: "SECONDS",
+    default: Some("10"),
+    example: "10",
+    help: "How long calls under way may go on when the client has gone or a signal ends the server; then those that wait are cancelled, and their tasks go on. A second signal ends it at once.",
+    group: Group::Timeouts,
+    scope: Scope::Program,
     ..BASE
 };
 pub static UPLOAD_DIR: Setting = Setting {
@@ -365,11 +387,13 @@ pub static SETTINGS: &[&Setting] = &[
     &FINGERPRINT,
     &CA_FILE,
     &VERIFY,
+    &REQUIRE_VERIFIED_TLS,
     &DEFAULT_NODE,
     &DEFAULT_STORAGE,
     &DEFAULT_BRIDGE,
     &CONNECT_TIMEOUT,
     &REQUEST_TIMEOUT,
+    &SHUTDOWN_GRACE,
     &CLUSTERS,
     &UPLOAD_DIR,
     &MODE,

@@ -3,6 +3,7 @@
 
 mod refused;
 mod systems;
+mod trust;
 
 use std::path::Path;
 

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use super::{
-    sources::{Found, Lookup},
+    sources::{Found, Lookup, Origin},
     table, value,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How the server's certificate is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,19 +40,50 @@ impl Given {
                 ca_file: lookup.find_own(&table::CA_FILE)?,
                 verify: lookup.find_own(&table::VERIFY)?,
             };
-            if own.fingerprint.is_some() || own.ca_file.is_some() || own.verify.is_some() {
+            if let Some(given) = own.first() {
+                // Even `true` puts a shared fingerprint out of use.
+                if Self::shared(lookup)?.first().is_some() {
+                    refuse_weaker_source(lookup, given)?;
+                }
                 return Ok(own);
             }
         }
+        Self::shared(lookup)
+    }
+
+    fn shared(lookup: &mut Lookup<'_>) -> Result<Self> {
         Ok(Self {
             fingerprint: lookup.find_shared(&table::FINGERPRINT)?,
             ca_file: lookup.find_shared(&table::CA_FILE)?,
             verify: lookup.find_shared(&table::VERIFY)?,
         })
     }
+
+    fn first(&self) -> Option<&Found> {
+        self.fingerprint.as_ref().or(self.ca_file.as_ref()).or(self.verify.as_ref())
+    }
 }
 
-pub(super) fn tls(lookup: &mut Lookup<'_>) -> Result<Tls> {
+/// Whom to trust for an endpoint that the operator named is not for a file to say that merely lay in the working directory:
+/// who can put one there could otherwise pose as the server.
+fn refuse_weaker_source(lookup: &Lookup<'_>, found: &Found) -> Result<()> {
+    let endpoint = lookup.sources.iter().find(|source| source.setting == table::API_URL.name);
+    let Some(endpoint) = endpoint.filter(|endpoint| !lookup.is_only_found(&endpoint.origin)) else { return Ok(()) };
+    if !lookup.is_only_found(&found.origin) {
+        return Ok(());
+    }
+    Err(Error::bad_setting(format!(
+        "{}: expected beside {}, which comes from the {}: a file that is merely found in the working directory does not \
+         decide whether its certificate is trusted (set it there too, or name the file with {})",
+        found.place(),
+        endpoint.name_used,
+        if endpoint.origin == Origin::Flag { "command line" } else { "environment" },
+        table::ENV_FILE.name,
+    )))
+}
+
+/// `strict`: nothing may go unverified. To be called after the endpoints were read.
+pub(super) fn tls(lookup: &mut Lookup<'_>, strict: bool) -> Result<Tls> {
     let given = Given::find(lookup)?;
     let verify = match &given.verify {
         None => true,
@@ -66,6 +97,9 @@ pub(super) fn tls(lookup: &mut Lookup<'_>) -> Result<Tls> {
             let text = format!("{} is not used: {} is set too, and goes first", unused.name(), chosen.name());
             lookup.warnings.push(text);
         }
+    }
+    if let Some(decides) = chosen.or(given.verify.as_ref().filter(|_| !verify)) {
+        refuse_weaker_source(lookup, decides)?;
     }
     if let Some(found) = &given.fingerprint {
         let fingerprints = fingerprints(found.text()).ok_or_else(|| found.bad(SHA256))?;
@@ -82,6 +116,15 @@ pub(super) fn tls(lookup: &mut Lookup<'_>) -> Result<Tls> {
         return Ok(Tls::CaFile(path));
     }
     match &given.verify {
+        Some(found) if strict && !verify => {
+            return Err(Error::bad_setting(format!(
+                "{}: expected a verified certificate, as {} is set: remove it, and set {} or {}",
+                found.place(),
+                table::REQUIRE_VERIFIED_TLS.name,
+                lookup.name_of(&table::FINGERPRINT),
+                lookup.name_of(&table::CA_FILE),
+            )));
+        }
         Some(found) => lookup.used(found),
         None => lookup.defaulted(&table::VERIFY),
     }

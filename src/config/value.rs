@@ -28,6 +28,11 @@ pub fn duration(text: &str) -> Option<Duration> {
     (0.001..=86_400.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
 
+/// As [`duration`], and 0 as well.
+pub fn duration_or_none(text: &str) -> Option<Duration> {
+    if text.trim().parse() == Ok(0.0) { Some(Duration::ZERO) } else { duration(text) }
+}
+
 /// A log level, in the words of this program or of those that call theirs otherwise.
 pub fn level(text: &str) -> Option<LevelFilter> {
     Some(match text.to_ascii_lowercase().as_str() {

@@ -42,7 +42,7 @@ pub fn tools_md() -> String {
     for (family, tools) in FAMILIES {
         let _ = writeln!(out, "\n## {}", family.replace('_', " "));
         for tool in *tools {
-            section(&mut out, tool);
+            tool_section(&mut out, tool);
         }
     }
     out
@@ -58,7 +58,16 @@ fn marks(tool: &Entry) -> String {
     if tool.control.is_some_and(|c| c.confirm) { format!("{effect}, *confirm*") } else { effect.to_owned() }
 }
 
-fn section(out: &mut String, tool: &Entry) {
+/// Tools as a table: name, title, effect.
+pub fn tool_table(out: &mut String, tools: impl Iterator<Item = &'static Entry>) {
+    out.push_str("| tool | what | |\n| --- | --- | --- |\n");
+    for tool in tools {
+        let _ = writeln!(out, "| `{}` | {} | {} |", tool.name, tool.title, marks(tool));
+    }
+}
+
+/// One tool: description, arguments, an example, the fields of its answer, the requests it may send.
+pub fn tool_section(out: &mut String, tool: &Entry) {
     let _ = writeln!(out, "\n### {}\n\n{} ({})\n", tool.name, tool.description(), marks(tool));
     let schema = tool.input_schema(&[]);
     let required: Vec<&str> =

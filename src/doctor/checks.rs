@@ -10,7 +10,7 @@ use super::{
     rights::{self, Permissions},
 };
 use crate::{
-    config::{Auth, ClusterConfig, Endpoint, ONLY_CLUSTER, Tls},
+    config::{Auth, ClusterConfig, Endpoint, Tls, own_name, table},
     error::{Error, Kind, Result},
     pve::{Client, Request, fingerprint_line},
 };
@@ -103,6 +103,7 @@ fn endpoint(tried: &Tried<'_>) -> Check {
 
 fn tls(cluster: &ClusterConfig, tried: &[Tried<'_>]) -> Vec<Check> {
     let mut checks = Vec::new();
+    let mut unverified = Vec::new();
     for tried in tried {
         if let Err(error) = &tried.outcome
             && error.kind() == Kind::Certificate
@@ -121,21 +122,22 @@ fn tls(cluster: &ClusterConfig, tried: &[Tried<'_>]) -> Vec<Check> {
             Tls::CaFile(path) => Check::ok("tls", format!("{at}: verified by {}; SHA-256 {presented}", path.display())),
             Tls::Fingerprints(_) => Check::ok("tls", format!("{at}: pinned, SHA-256 {presented}")),
             Tls::Insecure => {
-                let line = fingerprint_line(&presented);
-                Check::warning("tls", format!("{at}: not verified, anybody in between could read the token"))
-                    .hint(format!("in place of switching verification off: {}", own_line(cluster, &line)))
+                let text =
+                    format!("{at}: not verified, anybody in between could read the credentials; SHA-256 {presented}");
+                unverified.push(presented);
+                Check::warning("tls", text)
             }
         });
     }
-    checks
-}
-
-/// The line with the cluster's own prefix, where it has a name.
-fn own_line(cluster: &ClusterConfig, line: &str) -> String {
-    match cluster.name.as_str() {
-        ONLY_CLUSTER => line.to_string(),
-        name => line.replacen("PROXMOX_", &format!("PROXMOX_CLUSTER_{name}_"), 1),
+    // One line for all members, each of which may have a certificate of its own.
+    unverified.dedup();
+    if !unverified.is_empty()
+        && let Some(last) = checks.pop()
+    {
+        let line = fingerprint_line(&cluster.name, &unverified.join(","));
+        checks.push(last.hint(format!("in place of {}=false: {line}", own_name(&cluster.name, table::VERIFY.name))));
     }
+    checks
 }
 
 fn login(cluster: &ClusterConfig, tried: &[Tried<'_>]) -> Option<Check> {

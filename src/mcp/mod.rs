@@ -1,8 +1,22 @@
 //! The Model Context Protocol: the only place that names rmcp. Both eras of the protocol, over stdio.
 
+mod about;
 mod client;
+mod completion;
+mod digest;
+mod ending;
+mod pages;
 mod progress;
+mod prompts;
+mod reference;
+mod resource_kinds;
+mod resources;
 mod server;
+mod stdio;
+mod subscriptions;
+mod suggest;
+mod watch;
 
 pub use client::Connection;
-pub use server::{Server, serve_stdio};
+pub use server::Server;
+pub use stdio::serve_stdio;

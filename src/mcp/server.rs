@@ -1,44 +1,84 @@
-//! The server face: lists the tools of the registry and passes calls to the one path.
+//! The server face: lists the tools of the registry and passes calls to the one path; what else the protocol asks for goes
+//! to the files beside this one.
 
 use std::sync::{Arc, OnceLock};
 
 use rmcp::{
-    ErrorData, RoleServer, ServerHandler, ServiceExt,
+    ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject,
-        ListToolsResult, MetaObject, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+        CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock,
+        DiscoverResult, GetPromptRequestParams, GetPromptResponse, JsonObject, ListPromptsResult,
+        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
+        ReadResourceRequestParams, ReadResourceResponse, ServerConfig, SubscribeRequestParams, SubscriptionFilter,
+        Tool, ToolAnnotations, UnsubscribeRequestParams,
     },
-    service::RequestContext,
+    service::{RequestContext, SubscriptionContext},
 };
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
-use super::progress::Forwarder;
+use super::{
+    about, completion,
+    pages::{self, LISTED_MS, SCOPE},
+    progress::Forwarder,
+    prompts, resources,
+    subscriptions::{self, Session},
+    watch::Watch,
+};
 use crate::{
     call::{self, Answer, App, Context},
-    error::{Error, Kind, Result},
+    error::{Error, Kind},
     policy::Effect,
     tool::Entry,
 };
 
-const INSTRUCTIONS: &str = "Runs a Proxmox VE cluster. Guests are chosen by vmid or exact name; node is needed only where guests share a name. Lists \
-return limit rows; give next_cursor as cursor for the rest. Tools that change something take \
-dry_run (shows the exact requests, sends nothing); where confirm is listed, show the plan to the user before calling with confirm: true. \
-Calls that start a task return its UPID at once, or wait with wait: true (timeout and poll_interval in seconds, listed or not); follow a UPID with proxmox-wait-task. \
-Sizes are MiB and GiB, times seconds.";
-
 /// The key under which an error's machine-readable form stands in a result's `_meta`.
 const ERROR_META: &str = "proxmox-mcp/error";
 
-/// One MCP server; cheap to clone, shares the application.
+/// One MCP server; cheap to clone, shares the application and what is watched. A clone is the same connection.
 #[derive(Clone)]
 pub struct Server {
     app: Arc<App>,
     tools: Arc<OnceLock<Vec<Tool>>>,
+    watch: Arc<Watch>,
+    session: Arc<Session>,
+    /// Cancels every call: the program ends.
+    end: CancellationToken,
 }
 
 impl Server {
+    /// One for the whole process: connections after the first are made with [`Server::another`].
     pub fn new(app: Arc<App>) -> Self {
-        Self { app, tools: Arc::default() }
+        let watch = Watch::new(Arc::clone(&app));
+        Self { app, tools: Arc::default(), watch, session: Arc::default(), end: CancellationToken::new() }
+    }
+
+    /// The same server for another connection.
+    pub fn another(&self) -> Self {
+        Self { session: Arc::default(), ..self.clone() }
+    }
+
+    /// Cancelled when the connection's client has said its last word: streams of news would never end by themselves.
+    pub(super) fn session_ended(&self) -> CancellationToken {
+        self.session.ended()
+    }
+
+    /// With what cancels every call that still runs.
+    pub fn ended_by(self, end: CancellationToken) -> Self {
+        Self { end, ..self }
+    }
+
+    /// Runs a call, and cancels it when the program ends.
+    async fn unless_it_ends<T>(&self, cancel: &CancellationToken, call: impl Future<Output = T>) -> T {
+        let ended = async {
+            self.end.cancelled().await;
+            cancel.cancel();
+            std::future::pending().await
+        };
+        tokio::select! {
+            outcome = call => outcome,
+            outcome = ended => outcome,
+        }
     }
 
     fn tools(&self) -> &[Tool] {
@@ -53,22 +93,6 @@ impl Server {
             self.app.tools().map(|(entry, schema)| describe(entry, schema, output(entry))).collect()
         })
     }
-}
-
-/// Serves until stdin ends; calls under way are let to end first.
-///
-/// # Errors
-/// A client that does not speak the protocol.
-pub async fn serve_stdio(app: Arc<App>) -> Result<()> {
-    // The pipe transport works on what MCP clients give; anything else (a file, a terminal) falls back to blocking reads.
-    let running = match Server::new(app).serve(rmcp::transport::stdio_pipes()).await {
-        Ok(running) => running,
-        // A client that goes before it has said anything is no fault.
-        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
-        Err(e) => return Err(Error::internal(format!("MCP over stdio: {e}"))),
-    };
-    running.waiting().await.map_err(|e| Error::internal(format!("MCP over stdio: {e}")))?;
-    Ok(())
 }
 
 fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool {
@@ -105,19 +129,96 @@ fn failure(error: &Error) -> CallToolResult {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(
-                Implementation::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")).with_title("Proxmox VE"),
-            )
-            .with_instructions(INSTRUCTIONS)
+        about::config()
+    }
+
+    async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        let result = DiscoverResult::from_server_info(versions, self.get_info());
+        Ok(result.with_ttl_ms(LISTED_MS).with_cache_scope(SCOPE))
     }
 
     async fn list_tools(
         &self,
-        _: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools().to_vec()))
+        // All at once: clients that read only the first page are not rare.
+        let (tools, _) = pages::page(self.tools(), usize::MAX, request, |tool| tool.name.to_string())?;
+        Ok(ListToolsResult::with_all_items(tools).with_ttl_ms(LISTED_MS).with_cache_scope(SCOPE))
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        resources::list(&self.app, request)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        resources::templates(&self.app, request)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        resources::read(&self.app, &request.uri, context.ct).await.map(Into::into)
+    }
+
+    async fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.session.subscribe(&self.app, &self.watch, request.uri, context.peer).await
+    }
+
+    async fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.session.unsubscribe(&request.uri);
+        Ok(())
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(subscriptions::accepted(&self.app, &self.watch, requested))
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        self.session.listen(&self.app, &self.watch, context).await
+    }
+
+    async fn list_prompts(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        prompts::list(&self.app, request)
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        prompts::get(&self.app, request).map(Into::into)
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        completion::complete(&self.app, request, context.ct).await
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -140,8 +241,9 @@ impl ServerHandler for Server {
             }
             None => Default::default(),
         };
-        let cx = Context { progress, cancel: context.ct.clone(), ..Context::default() };
-        let outcome = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx).await;
+        let cx = Context { progress, cancel: context.ct.child_token(), ..Context::default() };
+        let call = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx);
+        let outcome = self.unless_it_ends(&cx.cancel, call).await;
         drop(cx);
         if let Some(forwarder) = forwarder {
             forwarder.finish().await;

@@ -74,6 +74,12 @@ impl Facts {
         Ok(facts)
     }
 
+    #[cfg(test)]
+    pub(super) fn known(guests: Vec<Fact>) -> Self {
+        let known = guests.into_iter().map(|fact| (fact.vmid, Known { fact, config: None }));
+        Self { guests: known.collect() }
+    }
+
     pub fn get(&self, vmid: u32) -> Option<&Known> {
         self.guests.get(&vmid)
     }

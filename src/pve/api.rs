@@ -2,10 +2,12 @@
 //! built into the program, and the check of parameters against them in Proxmox's own words. Knows nothing of what the
 //! methods do.
 
+mod before_9;
 mod format;
 mod option;
 mod permission;
 mod property;
+mod roles;
 mod table;
 mod validate;
 
@@ -13,9 +15,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use http::Method;
 
+pub use before_9::{Before, before_9};
 pub use option::option_privilege;
 pub use permission::{Access, Permission};
 pub use property::{Format, FormatUse, Kind, Property, Rule, Shape};
+pub use roles::{BUILT_IN, PRIVILEGES};
 pub use table::Api;
 pub use validate::{Checked, Given, Params, parse_property_string};
 

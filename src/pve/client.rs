@@ -27,7 +27,7 @@ use super::{
     upload::Upload,
 };
 use crate::{
-    config::{ClusterConfig, Endpoint, ONLY_CLUSTER},
+    config::{ClusterConfig, Endpoint, own_name, table::FINGERPRINT},
     error::{Error, Kind, Result},
     policy::Approved,
 };
@@ -261,8 +261,8 @@ impl Client {
     /// A hint to pin the certificate names this cluster's own setting, where it has a name.
     fn named(&self, error: Error) -> Error {
         match &error.parts().hint {
-            Some(hint) if error.kind() == Kind::Certificate && self.0.name != ONLY_CLUSTER => {
-                let hint = hint.replacen("PROXMOX_", &format!("PROXMOX_CLUSTER_{}_", self.0.name), 1);
+            Some(hint) if error.kind() == Kind::Certificate && hint.starts_with(FINGERPRINT.name) => {
+                let hint = hint.replacen(FINGERPRINT.name, &own_name(&self.0.name, FINGERPRINT.name), 1);
                 error.hint(hint)
             }
             _ => error,
@@ -320,7 +320,10 @@ impl Client {
             });
         }
         let status = answer.status().as_u16();
-        let error = error::from_answer(request, &answer, &self.who());
+        let mut error = error::from_answer(request, &answer, &self.who());
+        if matches!(status, 403 | 501) {
+            error = error::with_facts(error, request, self.api(), &self.who());
+        }
         let read = request.method == Method::GET;
         let again = read && matches!(error.kind(), Kind::Unavailable | Kind::Locked) && status != 595;
         Err(Failed { again, error })

@@ -10,8 +10,17 @@ use http::{Method, Response, header};
 use serde::Deserialize;
 
 pub use self::table::meaning;
-use super::{Request, perl, tls::fingerprint_line, transport::SendError};
-use crate::error::{Error, Kind};
+use super::{
+    Request,
+    api::{Api, Before, before_9},
+    grant, perl, rights,
+    tls::fingerprint_line,
+    transport::SendError,
+};
+use crate::{
+    config::ONLY_CLUSTER,
+    error::{Error, Kind},
+};
 
 /// What an answer with an error looks like; every part may be missing.
 #[derive(Debug, Default, Deserialize)]
@@ -59,6 +68,32 @@ pub fn from_answer(request: &Request, answer: &Response<Bytes>, who: &str) -> Er
     error
 }
 
+/// Adds what the facts about the API say: which privileges a request takes, where Proxmox does not name the one that is
+/// lacking; and since when there is the method, where it says that there is none.
+pub fn with_facts(error: Error, request: &Request, api: &Api, who: &str) -> Error {
+    let message = error.to_string();
+    match error.kind() {
+        Kind::Permission if meaning(&message).is_none() && table::lack(&message).is_none() => {
+            let nothing = rights::Held::new();
+            let lacks: Vec<rights::Lack> =
+                rights::needs(api, request).iter().flat_map(|need| need.missing(&nothing)).collect();
+            let words: Vec<&str> = lacks.iter().map(|lack| lack.words.as_str()).collect();
+            if words.is_empty() {
+                return error;
+            }
+            error.hint(format!("it takes {}; {}", words.join("; "), table::too_few(who)))
+        }
+        Kind::NotImplemented if table::is_no_method(&message) => match api.lookup(&request.method, &request.path) {
+            Some((endpoint, _)) if before_9(&endpoint) == Some(&Before::Absent) => {
+                error.hint("Proxmox VE has this call since release 9: this server is older")
+            }
+            Some(_) => error.hint("Proxmox VE 9.2 has this call: this server is of another release"),
+            None => error,
+        },
+        _ => error,
+    }
+}
+
 /// The error of a request that got no answer.
 pub fn from_send(request: &Request, failure: SendError) -> Error {
     let write = request.method != Method::GET;
@@ -73,7 +108,7 @@ pub fn from_send(request: &Request, failure: SendError) -> Error {
                  `pvenode cert info` on the node before trusting it)"
             ),
         )
-        .hint(fingerprint_line(&presented)),
+        .hint(fingerprint_line(ONLY_CLUSTER, &presented)),
         SendError::Lost(words) if write => unclear(format!("the connection was lost before the answer: {words}")),
         SendError::Lost(words) => Error::new(Kind::Unavailable, format!("the connection was lost: {words}")),
         SendError::TimedOut(words) if write => unclear(words),
@@ -116,7 +151,10 @@ fn judge(request: &Request, answer: &Response<Bytes>, message: &str, who: &str) 
             // Who may not see a thing, and who names one that is not there, get the same status.
             Some((Kind::NotFound, _)) => (Kind::NotFound, told("or this user or token may not see it")),
             Some((Kind::Permission, hint)) => (Kind::Permission, told(hint)),
-            _ => (Kind::Permission, Some(table::permission(message, who))),
+            _ => match table::lack(message) {
+                Some(lack) => (Kind::Permission, Some(grant::told(who, &[lack]))),
+                None => (Kind::Permission, Some(table::too_few(who))),
+            },
         },
         // The API says 501 for a path that it does not have, and 500 for a thing that is not there.
         404 => (Kind::BadAnswer, told(NO_API)),

@@ -1,15 +1,14 @@
 //! A guest's configuration as it was read, and changes to it as a plan: with the digest it was made from, and the
 //! difference to show.
 
-use std::borrow::Cow;
+mod undo;
 
-use serde_json::{Map, Value, json};
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::{Map, Value};
 
 use super::{Guest, GuestKind, Param, Reader, Request, ssh_keys};
-use crate::{
-    error::Result,
-    plan::{Plan, Undo},
-};
+use crate::{error::Result, plan::Plan};
 
 /// `GET …/config`: pending changes appear as if applied.
 #[derive(Debug, Clone)]
@@ -35,6 +34,18 @@ impl GuestConfig {
 
     pub fn lock(&self) -> Option<Cow<'_, str>> {
         self.get("lock")
+    }
+
+    /// Whether it says the same as the other, but for one option.
+    pub fn same_but(&self, other: &Self, key: &str) -> bool {
+        let of = |config: &Self| {
+            config
+                .iter()
+                .filter(|(k, _)| *k != key)
+                .map(|(k, v)| (k.to_owned(), v.into_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        of(self) == of(other)
     }
 
     pub fn keys(&self) -> impl Iterator<Item = &str> {
@@ -122,41 +133,6 @@ impl Edit {
     }
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.delete.is_empty() && self.revert.is_empty()
-    }
-
-    /// The values before, as a call of the tool that sets any option.
-    fn undo(&self, guest: &Guest, config: &GuestConfig) -> Undo {
-        if self.force && !self.delete.is_empty() {
-            return Undo::never("the volumes are destroyed");
-        }
-        let tool = match guest.kind {
-            GuestKind::Qemu => "proxmox-configure-vm",
-            GuestKind::Lxc => "proxmox-configure-lxc",
-        };
-        let (mut params, mut lost) = (Map::new(), Vec::new());
-        let set = self.set.iter().map(|(key, new)| (key, Some(new)));
-        for (key, new) in set.chain(self.delete.iter().map(|key| (key, None))) {
-            let old = config.get(key);
-            match (&old, new) {
-                // Proxmox does not tell a secret that was set before.
-                (_, Some(Param::Secret(_))) if old.is_some() => lost.push(key.as_str()),
-                (Some(old), Some(Param::Plain(new))) if old == new => {}
-                (None, None) => {}
-                (old, _) => {
-                    let old = old.as_ref().map_or(Value::Null, |old| readable(key, old).into());
-                    params.insert(key.clone(), old);
-                }
-            }
-        }
-        match (params.is_empty(), lost.as_slice()) {
-            (true, []) if self.revert.is_empty() => Undo::never("nothing changes"),
-            (true, []) => Undo::never("the pending changes that are dropped are not kept"),
-            (true, lost) => Undo::never(format!("the former value of {} is not readable", lost.join(", "))),
-            (false, lost) => {
-                let undo = Undo::call(tool, json!({"vmid": guest.vmid, "params": params}));
-                if lost.is_empty() { undo } else { undo.note(format!("not the former value of {}", lost.join(", "))) }
-            }
-        }
     }
 
     /// Adds the request and the difference to a plan. What is set to what it was already is left out of the difference, and

@@ -12,11 +12,11 @@ use tokio::sync::OnceCell;
 
 use super::{
     Upload,
-    tls::{self, Presented, Refusal},
+    tls::{self, Presented, Refusal, Trust},
     transport::{SendError, Transport},
 };
 use crate::{
-    config::{ClusterConfig, Timeouts, Tls},
+    config::{ClusterConfig, Timeouts},
     error::{Error, Result},
 };
 
@@ -28,7 +28,7 @@ const MAX_BODY: usize = 64 << 20;
 
 /// Nothing is built or read before the first request.
 pub struct Https {
-    tls: Tls,
+    trust: Trust,
     timeouts: Timeouts,
     presented: Presented,
     client: OnceCell<reqwest::Client>,
@@ -37,7 +37,7 @@ pub struct Https {
 impl Https {
     pub fn new(cluster: &ClusterConfig) -> Arc<Self> {
         Arc::new(Self {
-            tls: cluster.tls.clone(),
+            trust: Trust::of(cluster),
             timeouts: cluster.timeouts,
             presented: Presented::default(),
             client: OnceCell::new(),
@@ -51,9 +51,9 @@ impl Https {
 
     async fn client(&self) -> Result<&reqwest::Client> {
         let build = || async {
-            let (tls, presented, timeouts) = (self.tls.clone(), self.presented.clone(), self.timeouts);
+            let (trust, presented, timeouts) = (self.trust.clone(), self.presented.clone(), self.timeouts);
             // The system's trust store is hundreds of files: not on an async thread.
-            tokio::task::spawn_blocking(move || build(&tls, presented, timeouts))
+            tokio::task::spawn_blocking(move || build(&trust, presented, timeouts))
                 .await
                 .map_err(|e| Error::internal(format!("TLS set-up was interrupted: {e}")))?
         };
@@ -61,9 +61,9 @@ impl Https {
     }
 }
 
-fn build(tls: &Tls, presented: Presented, timeouts: Timeouts) -> Result<reqwest::Client> {
+fn build(trust: &Trust, presented: Presented, timeouts: Timeouts) -> Result<reqwest::Client> {
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::client_config(tls, presented)?)
+        .tls_backend_preconfigured(tls::client_config(trust, presented)?)
         .user_agent(concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(timeouts.connect)
         .pool_idle_timeout(POOL_IDLE)

@@ -7,6 +7,7 @@ mod endpoints;
 pub mod error;
 #[cfg(test)]
 mod fake;
+pub mod grant;
 mod guest;
 mod guest_config;
 mod gzip;
@@ -20,6 +21,7 @@ mod property_string;
 mod reader;
 mod request;
 mod resources;
+pub mod rights;
 mod scope;
 pub mod secrets;
 pub mod size;

@@ -104,14 +104,14 @@ impl Reader<'_> {
         }
     }
 
-    /// Makes sure that there is such a node.
+    /// The node of that name.
     ///
     /// # Errors
     /// `NotFound` with the nodes there are.
-    pub async fn known_node(&self, name: &str) -> Result<()> {
-        let nodes = self.nodes().await?;
-        if nodes.iter().any(|n| n.node == name) {
-            return Ok(());
+    pub async fn known_node(&self, name: &str) -> Result<NodeHere> {
+        let mut nodes = self.nodes().await?;
+        if let Some(at) = nodes.iter().position(|n| n.node == name) {
+            return Ok(nodes.swap_remove(at));
         }
         let names: Vec<&str> = nodes.iter().map(|n| n.node.as_str()).collect();
         Err(Error::not_found(format!("node: no node '{name}' in this cluster"))

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::outside::without_escapes;
+
 /// One line as Proxmox lists it: `n` counts from 1.
 #[derive(Debug, Clone, Deserialize)]
 pub struct LogLine {
@@ -19,15 +21,15 @@ pub fn is_empty(lines: &[LogLine]) -> bool {
     matches!(lines, [only] if only.n <= 1 && only.t == EMPTY)
 }
 
-/// The text of one line as a terminal would show it: backspaces and carriage returns overwrite, other control
-/// characters vanish, the end is trimmed.
+/// The text of one line as a terminal would show it: backspaces and carriage returns overwrite, escape sequences and other
+/// control characters vanish, the end is trimmed.
 pub fn clean(line: &str) -> String {
     if !line.contains(char::is_control) {
         return line.trim_end().to_owned();
     }
     let mut shown: Vec<char> = Vec::with_capacity(line.len());
     let mut at = 0_usize;
-    for c in line.chars() {
+    for c in without_escapes(line).chars() {
         match c {
             '\u{8}' => at = at.saturating_sub(1),
             '\r' => at = 0,

@@ -2,11 +2,9 @@
 //! verdict, it knows the fingerprint that was presented, so that a refusal can say what to trust.
 
 use std::{
+    collections::BTreeSet,
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustls::{
@@ -21,7 +19,10 @@ use rustls::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    config::Tls,
+    config::{
+        ClusterConfig, ONLY_CLUSTER, Tls, own_name,
+        table::{FINGERPRINT, VERIFY},
+    },
     error::{Error, Result},
 };
 
@@ -34,9 +35,9 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
 }
 
-/// The line for `.env` that makes this certificate trusted.
-pub fn fingerprint_line(presented: &str) -> String {
-    format!("PROXMOX_FINGERPRINT={presented}")
+/// The line for `.env` that makes these certificates of a cluster trusted.
+pub fn fingerprint_line(cluster: &str, presented: &str) -> String {
+    format!("{}={presented}", own_name(cluster, FINGERPRINT.name))
 }
 
 /// A certificate that was refused: in words, with its fingerprint.
@@ -75,14 +76,55 @@ impl Presented {
     }
 }
 
+/// Whom one cluster's client trusts.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    tls: Tls,
+    cluster: String,
+    /// How many members may be asked, each of which may have a certificate of its own.
+    members: usize,
+}
+
+impl Trust {
+    pub fn of(cluster: &ClusterConfig) -> Self {
+        Self { tls: cluster.tls.clone(), cluster: cluster.name.clone(), members: cluster.endpoints.len() }
+    }
+
+    /// Once for each cluster, however many clients it has in this process.
+    fn warn_once(&self, presented: &str) {
+        static WARNED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let first = WARNED.lock().unwrap_or_else(PoisonError::into_inner).insert(self.cluster.clone());
+        if first {
+            tracing::warn!("{}", self.warning(presented));
+        }
+    }
+
+    /// What is said where nothing is verified: the line that would do in its place.
+    fn warning(&self, presented: &str) -> String {
+        let whose = match self.cluster.as_str() {
+            ONLY_CLUSTER => String::new(),
+            name => format!(" of cluster {name}"),
+        };
+        let more = match self.members {
+            0 | 1 => "",
+            _ => " (with those of the other members: `proxmox-mcp doctor` prints the whole line)",
+        };
+        format!(
+            "the certificate{whose} is not verified: anybody on the way can read the credentials. In place of {}=false set {}{more}",
+            own_name(&self.cluster, VERIFY.name),
+            fingerprint_line(&self.cluster, presented)
+        )
+    }
+}
+
 /// The TLS settings of one cluster. Reads files, and for [`Tls::System`] the whole trust store: call it off the async
 /// threads.
 ///
 /// # Errors
 /// `BadSetting` where the CA file cannot be read or holds no certificate.
-pub fn client_config(tls: &Tls, presented: Presented) -> Result<ClientConfig> {
+pub fn client_config(how: &Trust, presented: Presented) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let judge = match tls {
+    let judge = match &how.tls {
         Tls::System => {
             Judge::Authorities { verifier: authorities(&provider, system_roots()?)?, known_as: "this system" }
         }
@@ -91,7 +133,7 @@ pub fn client_config(tls: &Tls, presented: Presented) -> Result<ClientConfig> {
             Judge::Authorities { verifier: authorities(&provider, roots)?, known_as: "the CA file" }
         }
         Tls::Fingerprints(pins) => Judge::Pins(pins.clone()),
-        Tls::Insecure => Judge::Nobody { warned: AtomicBool::new(false) },
+        Tls::Insecure => Judge::Nobody(how.clone()),
     };
     let verifier = Verifier { judge, presented, provider: provider.clone() };
     Ok(ClientConfig::builder_with_provider(provider)
@@ -140,7 +182,7 @@ fn roots_from_file(path: &std::path::Path) -> Result<RootCertStore> {
 enum Judge {
     Authorities { verifier: Arc<WebPkiServerVerifier>, known_as: &'static str },
     Pins(Vec<[u8; 32]>),
-    Nobody { warned: AtomicBool },
+    Nobody(Trust),
 }
 
 struct Verifier {
@@ -154,7 +196,7 @@ impl fmt::Debug for Verifier {
         f.write_str(match self.judge {
             Judge::Authorities { known_as, .. } => known_as,
             Judge::Pins(_) => "pinned fingerprints",
-            Judge::Nobody { .. } => "no verification",
+            Judge::Nobody(_) => "no verification",
         })
     }
 }
@@ -185,13 +227,8 @@ impl ServerCertVerifier for Verifier {
             }
             Judge::Pins(pins) if pins.contains(&digest) => Ok(ServerCertVerified::assertion()),
             Judge::Pins(_) => refused("it has another fingerprint than the one that is trusted".into()),
-            Judge::Nobody { warned } => {
-                if !warned.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        "certificates are not verified; instead of switching it off, pin this server's: {}",
-                        fingerprint_line(&presented)
-                    );
-                }
+            Judge::Nobody(trust) => {
+                trust.warn_once(&presented);
                 Ok(ServerCertVerified::assertion())
             }
         }

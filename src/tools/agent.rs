@@ -63,7 +63,7 @@ impl Action for AgentPing {
     const CONTROL: Control = Control::instant();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = vm(pve, &self.guest).await?;
-        Ok(plan(&guest, "ping the guest agent of", Request::post(guest.path("agent/ping"))))
+        Ok(plan(&guest, "ping the guest agent of", Request::post(guest.path("agent/ping"))).no_undo("nothing changes"))
     }
     async fn result(&self, _: &Reader<'_>, _: &Plan, _: Done<'_>) -> Result<Option<Value>> {
         Ok(Some(json!({"answered": true})))
@@ -103,9 +103,11 @@ impl Action for SetPassword {
             .secret("password", bytes::as_sent(&self.password))
             .flag("crypted", self.crypted);
         let plan = plan(&guest, &format!("set the password of user {} in", self.username), request);
-        Ok(plan.warn_if(self.crypted && !self.password.starts_with('$'), || {
-            "crypted, but the password does not look like a hash ($6$…)".to_owned()
-        }))
+        Ok(plan
+            .no_undo("the former password is not known")
+            .warn_if(self.crypted && !self.password.starts_with('$'), || {
+                "crypted, but the password does not look like a hash ($6$…)".to_owned()
+            }))
     }
 }
 
@@ -128,7 +130,8 @@ impl Action for Fstrim {
     const CONTROL: Control = Control::instant();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = vm(pve, &self.guest).await?;
-        Ok(plan(&guest, "trim the file systems of", Request::post(guest.path("agent/fstrim"))))
+        let plan = plan(&guest, "trim the file systems of", Request::post(guest.path("agent/fstrim")));
+        Ok(plan.no_undo("what was trimmed held nothing that is used"))
     }
 
     /// The agent says for each file system how much it trimmed, or why it did not.

@@ -127,7 +127,8 @@ impl Action for ApiWrite {
         let target = Target::find(pve.api(), &method, &self.path)?;
         target.check_login(pve)?;
         let request = target.request(self.params.as_ref())?;
-        Ok(Plan::new(format!("send {request} ({})", target.endpoint.name)).step(request))
+        let plan = Plan::new(format!("send {request} ({})", target.endpoint.name)).step(request);
+        Ok(plan.no_undo("what takes back any request is not known"))
     }
 
     async fn result(&self, _: &Reader<'_>, plan: &Plan, done: Done<'_>) -> Result<Option<Value>> {

@@ -2,7 +2,7 @@
 
 mod run;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::{
     backups::{Mode, keep_rules},
@@ -57,6 +57,74 @@ impl Row {
             },
         }
     }
+}
+
+fn row(job: Map<String, Value>) -> Result<Row> {
+    let job = Value::Object(job).to_string();
+    crate::pve::from_slice(job.as_bytes()).map_err(|e| Error::internal(format!("GET /cluster/backup: {e}")))
+}
+
+/// The call that makes a job again, as far as one can be made.
+fn again(job: &Row, whole: &Map<String, Value>) -> Undo {
+    /// What can be said of a new job, and what is of no weight.
+    const MADE: &[&str] = &[
+        "id",
+        "type",
+        "schedule",
+        "storage",
+        "vmid",
+        "all",
+        "pool",
+        "exclude",
+        "mode",
+        "compress",
+        "notes-template",
+        "prune-backups",
+        "comment",
+        "enabled",
+        "next-run",
+        "digest",
+    ];
+    if job.enabled == Some(false) {
+        return Undo::never("the job was disabled, and a new one would run");
+    }
+    let (Some(storage), Some(schedule)) = (&job.storage, &job.schedule) else {
+        return Undo::never("the job has no storage or no schedule, which a new one needs");
+    };
+    let numbers = |list: &Option<String>| -> Vec<u32> {
+        list.iter().flat_map(|list| list.split([',', ';', ' '])).filter_map(|vmid| vmid.parse().ok()).collect()
+    };
+    let mut new = json!({"id": job.id, "storage": storage, "schedule": schedule});
+    let exclude = numbers(&job.exclude);
+    match (&job.pool, numbers(&job.vmid)) {
+        (Some(pool), _) => new["pool"] = pool.as_str().into(),
+        (None, vmids) if !vmids.is_empty() => new["vmids"] = vmids.into(),
+        (None, _) => new["all"] = true.into(),
+    }
+    let mut lost: Vec<&str> = whole.keys().map(String::as_str).filter(|key| !MADE.contains(key)).collect();
+    if job.pool.is_some() && !exclude.is_empty() {
+        lost.push("exclude");
+    } else if !exclude.is_empty() {
+        new["exclude"] = exclude.into();
+    }
+    if job.compress.as_deref() != Some("zstd") {
+        lost.push("compress");
+    }
+    if whole.get("notes-template").is_none_or(|notes| notes != "{{guestname}}") {
+        lost.push("notes-template");
+    }
+    let others = [
+        ("mode", job.mode.clone()),
+        ("keep", job.prune.as_ref().map(property_string)),
+        ("comment", job.comment.clone()),
+    ];
+    for (key, value) in others {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            new[key] = value.into();
+        }
+    }
+    let undo = Undo::call(CreateBackupJob::NAME, new);
+    if lost.is_empty() { undo } else { undo.note(format!("not the job's own {}", lost.join(", "))) }
 }
 
 async fn jobs(pve: &Reader<'_>) -> Result<Vec<Row>> {
@@ -259,6 +327,7 @@ impl Action for CreateBackupJob {
         Ok(Plan::new(format!("create backup job {id}: {guests} to {}, {schedule}{first}", self.storage))
             .about("id", id.as_str())
             .about("schedule", schedule)
+            .undo("proxmox-delete-backup-job", json!({"id": id}))
             .step(request)
             .check(free, || format!("the id {id} is free"), || format!("there is a backup job {id} already"))
             .warn_if(!unknown.is_empty(), || format!("no such guests at present: {}", self::list(&unknown))))
@@ -282,11 +351,14 @@ impl Action for DeleteBackupJob {
     const EFFECT: Effect = Effect::Destroy;
     const CONTROL: Control = Control::instant().confirmed();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        let jobs = jobs(pve).await?;
+        let jobs: Vec<Map<String, Value>> = pve.get("/cluster/backup").await?;
+        let whole = jobs.iter().find(|job| job.get("id").is_some_and(|id| *id == *self.id));
+        let jobs = jobs.iter().cloned().map(row).collect::<Result<Vec<Row>>>()?;
         let job = known(&jobs, &self.id)?;
-        let what = format!("delete backup job {} (guests: {})", job.id, job.guests());
-        Ok(Plan::new(what)
+        let mut plan = Plan::new(format!("delete backup job {} (guests: {})", job.id, job.guests()))
             .about("id", job.id.as_str())
-            .step(Request::delete(format!("/cluster/backup/{}", encode(&job.id)))))
+            .step(Request::delete(format!("/cluster/backup/{}", encode(&job.id))));
+        plan.undo = whole.map(|whole| again(job, whole));
+        Ok(plan)
     }
 }

@@ -9,6 +9,8 @@ pub use prune::keep_rules;
 use store::{Backup, search};
 pub use take::Mode;
 
+use serde_json::{Map, Value};
+
 use super::{
     list::{Page, gib},
     time::iso,
@@ -171,7 +173,30 @@ impl Action for BackupUpdate {
         {
             plan = plan.change("protected", Some(row.protected.to_string()), Some(protected.to_string()));
         }
-        Ok(plan)
+        Ok(self.undo_on(plan, &backup))
+    }
+}
+
+impl BackupUpdate {
+    /// What changes is set to what it was.
+    fn undo_on(&self, plan: Plan, backup: &Backup) -> Plan {
+        let row = &backup.row;
+        let mut old = Map::new();
+        for change in &plan.changes {
+            let was = match change.key.as_str() {
+                "notes" => Value::from(row.notes.as_deref().unwrap_or_default()),
+                _ => row.protected.into(),
+            };
+            old.insert(change.key.clone(), was);
+        }
+        if old.is_empty() {
+            return plan.no_undo("nothing changes");
+        }
+        old.insert("volid".to_owned(), row.volid.as_str().into());
+        if let Some(node) = backup.nodes.first().filter(|_| !backup.shared) {
+            old.insert("node".to_owned(), node.as_str().into());
+        }
+        plan.undo(Self::NAME, old.into())
     }
 }
 
@@ -197,7 +222,8 @@ impl Action for BackupDelete {
     const CONTROL: Control = Control::new(600).confirmed().waiting();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let backup = store::find(pve, &self.volid, self.node.as_deref()).await?;
-        Ok(plan("delete", &backup).step(Request::delete(path(&backup)?)).check(
+        let request = Request::delete(path(&backup)?);
+        Ok(plan("delete", &backup).no_undo("a deleted backup cannot be brought back").step(request).check(
             !backup.row.protected,
             || "it is not protected".to_owned(),
             || format!("{} is protected: take that off first, with proxmox-backup-update", backup.row.volid),

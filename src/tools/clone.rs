@@ -1,5 +1,7 @@
 //! Clones of VMs and containers, from what they are now or from a snapshot, on this node or another.
 
+use serde_json::json;
+
 use crate::{
     pve::{GuestConfig, GuestKind, PropertyString},
     tool::*,
@@ -115,10 +117,15 @@ impl Wanted {
         let summary =
             format!("clone {source} to {} {newid}{called} on {node} as a {kind} clone{snapshot}", source.kind);
         let linkable = source.template || self.snapname.is_some();
+        let delete = match source.kind {
+            GuestKind::Qemu => "proxmox-delete-vm",
+            GuestKind::Lxc => "proxmox-delete-lxc",
+        };
         let mut plan = Plan::new(summary)
             .about("vmid", newid)
             .about("node", node)
             .step(request)
+            .undo(delete, json!({"vmid": newid}))
             .warn_if(!self.full && !linkable, || {
                 format!("{source} is no template: Proxmox makes linked clones of templates only")
             });

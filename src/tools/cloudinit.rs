@@ -1,6 +1,7 @@
 //! Cloud-init of VMs: the options that Proxmox makes the drive from, and snippets for what goes beyond them.
 
 mod advanced;
+mod undo;
 mod user_data;
 
 use std::collections::BTreeMap;
@@ -167,6 +168,12 @@ impl Wanted {
                 .push(format!("cicustom ({custom}) stands in for user, password and keys: they have no effect"));
         }
         let running = guest.is_running() && drive.is_some();
+        let set = self.set.iter().map(|(key, new)| (key.as_str(), Some(new.as_str())));
+        let changed = set.chain(self.delete.iter().map(|key| (key.as_str(), None)));
+        let changed = changed.filter(|(key, new)| config.get(key).as_deref() != *new).map(|(key, _)| key);
+        if let Some(undo) = undo::call(guest, config, changed) {
+            plan = plan.undone(undo);
+        }
         let mut edit = Edit::default();
         for (key, value) in self.set {
             edit = if key == "cipassword" { edit.secret(key, value) } else { edit.set(key, value) };

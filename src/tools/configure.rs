@@ -50,6 +50,9 @@ impl Tool for ConfigureVm {
         "PUT /nodes/{node}/qemu/{vmid}/config",
         "POST /nodes/{node}/qemu/{vmid}/config",
         "GET /nodes/{node}/{type}/{vmid}/pending",
+        "GET /nodes/{node}/{type}/{vmid}/feature",
+        "GET /nodes/{node}/time",
+        "POST /nodes/{node}/{type}/{vmid}/snapshot",
     ];
     const EXAMPLE: (&str, &str) = (
         "Give web-01 4 cores and move it to vmbr1",
@@ -60,7 +63,13 @@ impl Tool for ConfigureVm {
 impl Tool for ConfigureLxc {
     const NAME: &str = "proxmox-configure-lxc";
     const TITLE: &str = "Configure a container";
-    const API: &[&str] = &["PUT /nodes/{node}/lxc/{vmid}/config", "GET /nodes/{node}/{type}/{vmid}/pending"];
+    const API: &[&str] = &[
+        "PUT /nodes/{node}/lxc/{vmid}/config",
+        "GET /nodes/{node}/{type}/{vmid}/pending",
+        "GET /nodes/{node}/{type}/{vmid}/feature",
+        "GET /nodes/{node}/time",
+        "POST /nodes/{node}/{type}/{vmid}/snapshot",
+    ];
     const EXAMPLE: (&str, &str) = (
         "Give devbox 8 GiB of memory and start it at boot",
         r#"{"name": "devbox", "params": {"memory": 8192, "onboot": true}, "confirm": true}"#,
@@ -69,7 +78,7 @@ impl Tool for ConfigureLxc {
 
 impl Action for ConfigureVm {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(600).confirmed().polled();
+    const CONTROL: Control = Control::new(600).confirmed().polled().snapshot_first(Before::Configure);
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.options.plan(pve, pve.guest(&self.guest, Want::Vm).await?).await
     }
@@ -80,7 +89,7 @@ impl Action for ConfigureVm {
 
 impl Action for ConfigureLxc {
     const EFFECT: Effect = Effect::Write;
-    const CONTROL: Control = Control::new(600).confirmed().polled();
+    const CONTROL: Control = Control::new(600).confirmed().polled().snapshot_first(Before::Configure);
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.options.plan(pve, pve.guest(&self.guest, Want::Container).await?).await
     }

@@ -7,9 +7,9 @@ mod preset;
 mod source;
 mod vm;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::tool::*;
+use crate::{pve::GuestKind, tool::*};
 
 pub const TOOLS: &[Entry] = &[
     Entry::action::<vm::CreateVm>(),
@@ -39,6 +39,15 @@ pub(super) async fn vmid(pve: &Reader<'_>, given: u32) -> Result<Vmid> {
         }
         vmid => Ok(Vmid { vmid, chosen: None }),
     }
+}
+
+/// A new guest is taken back by deleting it, also where it runs because it was to be started.
+fn undo(kind: GuestKind, vmid: u32, start: bool) -> Undo {
+    let tool = match kind {
+        GuestKind::Qemu => "proxmox-delete-vm",
+        GuestKind::Lxc => "proxmox-delete-lxc",
+    };
+    Undo::call(tool, if start { json!({"vmid": vmid, "force": true}) } else { json!({"vmid": vmid}) })
 }
 
 /// The parameters of a new guest: defaults that the caller may replace or (with null or "") take back.

@@ -2,7 +2,7 @@
 
 use super::clone::holds_volume;
 use crate::{
-    pve::{GuestConfig, PropertyString},
+    pve::{GuestConfig, GuestKind, PropertyString},
     tool::*,
 };
 
@@ -16,6 +16,8 @@ struct DeleteVm {
     /// Also from backup, replication, HA.
     #[serde(default = "yes")]
     purge: bool,
+    #[serde(default)]
+    force: bool,
 }
 
 /// Delete a stopped container with all its volumes and snapshots. Cannot be undone.
@@ -38,7 +40,7 @@ fn yes() -> bool {
 impl Tool for DeleteVm {
     const NAME: &str = "proxmox-delete-vm";
     const TITLE: &str = "Delete a VM";
-    const API: &[&str] = &["DELETE /nodes/{node}/qemu/{vmid}"];
+    const API: &[&str] = &["DELETE /nodes/{node}/qemu/{vmid}", "POST /nodes/{node}/qemu/{vmid}/status/stop"];
     const EXAMPLE: (&str, &str) =
         ("Delete the VM win11-test", r#"{"name": "win11-test", "confirm": true, "wait": true}"#);
 }
@@ -55,7 +57,7 @@ impl Action for DeleteVm {
     const EFFECT: Effect = Effect::Destroy;
     const CONTROL: Control = Control::new(600).confirmed().polled();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        delete(pve, &pve.guest(&self.guest, Want::Vm).await?, self.purge, false).await
+        delete(pve, &pve.guest(&self.guest, Want::Vm).await?, self.purge, self.force).await
     }
 }
 
@@ -69,12 +71,19 @@ impl Action for DeleteLxc {
 
 async fn delete(pve: &Reader<'_>, guest: &Guest, purge: bool, force: bool) -> Result<Plan> {
     let config = pve.config(guest).await?;
-    // The list may not know yet that it was stopped just now.
-    let running = guest.is_running() && pve.is_running(guest).await?;
+    // The list may not know yet that it was stopped, or started, just now.
+    let running = (force || guest.is_running()) && pve.is_running(guest).await?;
     let goes = with_it(guest, &config);
-    let request = Request::delete(guest.path("")).flag("purge", purge).flag("force", force);
-    Ok(Plan::on(guest, "delete")
+    // Of VMs Proxmox deletes only what is stopped.
+    let vm = guest.kind == GuestKind::Qemu;
+    let mut plan = Plan::on(guest, "delete");
+    if vm && force && running {
+        plan = plan.step(Request::post(guest.path("status/stop")));
+    }
+    let request = Request::delete(guest.path("")).flag("purge", purge).flag("force", force && !vm);
+    Ok(plan
         .step(request)
+        .no_undo("its disks are destroyed; proxmox-restore-vm brings it back from a backup, if there is one")
         .check(
             !config.flag("protection"),
             || format!("{guest} is not protected"),

@@ -6,7 +6,7 @@ mod relocate;
 mod remove;
 mod resize;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     pve::{GuestConfig, GuestKind, PropertyString, encode, size},
@@ -240,6 +240,16 @@ struct Row {
     delete: Option<u64>,
 }
 
+/// How a drive that was made is taken back. A VM's is destroyed with what it holds; of a container Proxmox destroys only what
+/// is detached.
+fn made(guest: &Guest, key: &str) -> Undo {
+    match guest.kind {
+        GuestKind::Qemu => Undo::call("proxmox-disk-remove", json!({"vmid": guest.vmid, "disk": key, "force": true})),
+        GuestKind::Lxc => Undo::call("proxmox-disk-detach", json!({"vmid": guest.vmid, "disk": key}))
+            .note("its volume stays as unusedN, which proxmox-disk-remove destroys"),
+    }
+}
+
 /// How the configuration of the plan's guest stands now, with what waits for a restart.
 async fn stands(pve: &Reader<'_>, plan: &Plan) -> Result<Vec<Row>> {
     let path = plan.requests.last().and_then(|request| request.path.rsplit_once('/')).map_or("", |(guest, _)| guest);
@@ -252,7 +262,7 @@ async fn drive_set(pve: &Reader<'_>, plan: &Plan) -> Result<Option<Value>> {
     let key = plan.about.get("disk").and_then(Value::as_str).unwrap_or_default();
     let Some(row) = rows.into_iter().find(|row| row.key == key) else { return Ok(None) };
     let waits = row.pending.is_some();
-    let mut result = serde_json::json!({"disk": row.key, "value": row.pending.or(row.value)});
+    let mut result = json!({"disk": row.key, "value": row.pending.or(row.value)});
     if waits {
         result["pending"] = "takes effect when the guest is stopped and started".into();
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::cluster::Manager;
 use crate::{
@@ -235,17 +235,55 @@ impl Action for HaSet {
             Some(_) => ("change high availability of", Request::put(format!("/cluster/ha/resources/{}", encode(&sid)))),
         };
         let mut plan = Plan::on(&guest, verb);
+        let running = guest.status == "running";
+        plan.undo = Some(match old {
+            None => {
+                let undo = Undo::call(HaRemove::NAME, json!({"vmid": guest.vmid}));
+                let moved = match state {
+                    Some(State::Started) if !running => Some("the guest, which HA starts, goes on running"),
+                    Some(State::Stopped | State::Disabled) if running => Some("the guest, which HA stops, stays off"),
+                    _ => None,
+                };
+                if let Some(moved) = moved { undo.note(moved) } else { undo }
+            }
+            Some(_) => before(&guest, &wanted),
+        });
         for (key, old, new) in wanted {
             request = request.param(key, &new);
             plan = plan.change(key, old, Some(new));
         }
-        let running = guest.status == "running";
         Ok(plan
             .step(request.maybe("digest", there.and_then(|r| r.digest)))
             .warn_if(state == Some(State::Started) && !running, || format!("HA starts {guest}"))
             .warn_if(matches!(state, Some(State::Stopped | State::Disabled)) && running, || format!("HA stops {guest}"))
             .warn_if(guest.template, || format!("{guest} is a template: it cannot be started")))
     }
+}
+
+/// The call that sets what changes to what it was. What was not set was at Proxmox's default.
+fn before(guest: &Guest, changes: &[(&'static str, Option<String>, String)]) -> Undo {
+    let (mut arguments, mut lost) = (json!({"vmid": guest.vmid}), None);
+    for (key, old, _) in changes {
+        arguments[*key] = match (*key, old.as_deref()) {
+            ("max_restart" | "max_relocate", old) => old.and_then(|old| old.parse::<u64>().ok()).unwrap_or(1).into(),
+            ("state", old) => wanted_state(old).into(),
+            ("group", None) => {
+                lost = Some("it stays in the group");
+                continue;
+            }
+            (_, old) => old.unwrap_or_default().into(),
+        };
+    }
+    let undo = match arguments.as_object().map(Map::len) {
+        Some(1) => Undo::never("a guest cannot be taken out of its group alone"),
+        _ => Undo::call(HaSet::NAME, arguments),
+    };
+    if let Some(lost) = lost { undo.note(lost) } else { undo }
+}
+
+/// `enabled` is an old word for it.
+fn wanted_state(state: Option<&str>) -> &str {
+    state.filter(|state| *state != "enabled").unwrap_or("started")
 }
 
 /// Take a guest out of high availability. It goes on running.
@@ -270,9 +308,29 @@ impl Action for HaRemove {
         let sid = sid(&guest);
         let there = resource(pve, &sid).await?;
         let state = there.as_ref().map(|r| r.state.clone().unwrap_or_else(|| "started".to_owned()));
-        Ok(Plan::on(&guest, "take out of high availability:")
+        let mut plan = Plan::on(&guest, "take out of high availability:");
+        plan.undo = there.as_ref().map(|there| again(&guest, there));
+        Ok(plan
             .check(there.is_some(), || format!("HA manages {guest}"), || format!("HA does not manage {guest}"))
             .change(&sid, state, None::<&str>)
             .step(Request::delete(format!("/cluster/ha/resources/{}", encode(&sid)))))
     }
+}
+
+/// The call that puts the guest under high availability as it was.
+fn again(guest: &Guest, there: &Resource) -> Undo {
+    let mut arguments = json!({"vmid": guest.vmid, "state": wanted_state(there.state.as_deref())});
+    for (key, number) in [("max_restart", there.max_restart), ("max_relocate", there.max_relocate)] {
+        if let Some(number) = number {
+            arguments[key] = number.into();
+        }
+    }
+    for (key, text) in [("group", &there.group), ("comment", &there.comment)] {
+        if let Some(text) = text.as_deref().filter(|text| !text.is_empty()) {
+            arguments[key] = text.into();
+        }
+    }
+    // Proxmox takes the guest out of the rules that name it, and drops a rule that then names nobody.
+    let failback = if there.failback == Some(false) { "that it does not fail back, and " } else { "" };
+    Undo::call(HaSet::NAME, arguments).note(format!("not {failback}its place in HA rules"))
 }

@@ -1,11 +1,14 @@
 //! Moving guests to other nodes: what Proxmox says beforehand of whether that is possible, in the plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::list::gib;
-use crate::tool::*;
+use crate::{
+    pve::options::{is_drive, volume},
+    tool::*,
+};
 
 pub const TOOLS: &[Entry] = &[Entry::action::<MigrateVm>(), Entry::action::<MigrateLxc>()];
 
@@ -82,7 +85,12 @@ impl Action for MigrateVm {
                 || format!("{guest} is running: give live: true, or shut it down first"),
             );
         plan = before.allowed(plan, &guest, target, self.target_storage.is_some());
-        Ok(before.disks(before.devices(plan, &guest), &guest, self.with_local_disks))
+        let mut back = json!({"vmid": guest.vmid, "target_node": guest.node});
+        if self.with_local_disks {
+            back["with_local_disks"] = true.into();
+        }
+        let undo = storages_back(pve, &guest, self.target_storage.as_deref(), ("proxmox-migrate-vm", back)).await?;
+        Ok(before.disks(before.devices(plan, &guest), &guest, self.with_local_disks).undone(undo))
     }
 }
 
@@ -108,8 +116,43 @@ impl Action for MigrateLxc {
                 || format!("{guest} is running, and containers cannot be moved live: give restart: true, or stop it"),
             )
             .warn_if(before.running && self.restart, || format!("{guest} is down while its volumes are copied"));
-        Ok(before.allowed(plan, &guest, target, self.target_storage.is_some()))
+        let mut back = json!({"vmid": guest.vmid, "target_node": guest.node});
+        if before.running {
+            back["restart"] = true.into();
+        }
+        let undo = storages_back(pve, &guest, self.target_storage.as_deref(), ("proxmox-migrate-lxc", back)).await?;
+        let undo = undo.note_if(before.running, || "it restarts once more".to_owned());
+        Ok(before.allowed(plan, &guest, target, self.target_storage.is_some()).undone(undo))
     }
+}
+
+/// The way back, with the storage that the volumes were on. Only where they are put on another is it asked for.
+async fn storages_back(
+    pve: &Reader<'_>,
+    guest: &Guest,
+    mapped: Option<&str>,
+    (tool, mut back): (&'static str, Value),
+) -> Result<Undo> {
+    let Some(mapped) = mapped else { return Ok(Undo::call(tool, back)) };
+    let config = pve.config(guest).await?;
+    let storage = |value: &str| {
+        let owned = !value.contains("media=cdrom") || value.contains("cloudinit");
+        let (storage, _) = volume(value).split_once(':').filter(|_| owned)?;
+        Some(storage.to_owned())
+    };
+    let held = config.iter().filter(|(key, _)| is_drive(key) || key.starts_with("unused"));
+    let before: BTreeSet<String> = held.filter_map(|(_, value)| storage(&value)).collect();
+    let before: Vec<&str> = before.iter().map(String::as_str).collect();
+    match before.as_slice() {
+        [] => {}
+        [one] => back["target_storage"] = (*one).into(),
+        // A list of pairs would name the other storage twice.
+        several => {
+            let several = several.join(", ");
+            return Ok(Undo::call(tool, back).note(format!("what was on {several} stays on {mapped}")));
+        }
+    }
+    Ok(Undo::call(tool, back))
 }
 
 /// `GET …/migrate`; containers' keys have hyphens.

@@ -61,7 +61,7 @@ impl Action for RebootNode {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        power(pve, &self.node, "reboot", "reboot").await
+        Ok(power(pve, &self.node, "reboot", "reboot").await?.no_undo("a reboot cannot be taken back"))
     }
 }
 
@@ -82,7 +82,12 @@ impl Action for ShutdownNode {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        power(pve, &self.node, "shut down", "shutdown").await
+        let mut plan = power(pve, &self.node, "shut down", "shutdown").await?;
+        let undo = Undo::call("proxmox-wake-node", json!({"node": self.node}));
+        plan.undo = Some(
+            undo.note("works where the node is set up for Wake-on-LAN; of its guests those start that do so at boot"),
+        );
+        Ok(plan)
     }
 }
 
@@ -103,10 +108,13 @@ impl Action for WakeNode {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
-        pve.known_node(&self.node).await?;
-        Ok(Plan::new(format!("wake node {} by Wake-on-LAN", self.node))
-            .about("node", self.node.as_str())
-            .step(Request::post(format!("/nodes/{}/wakeonlan", encode(&self.node)))))
+        let node = pve.known_node(&self.node).await?;
+        let plan = Plan::new(format!("wake node {} by Wake-on-LAN", self.node)).about("node", self.node.as_str());
+        let plan = match node.is_online() {
+            true => plan.no_undo("nothing changes"),
+            false => plan.undo(ShutdownNode::NAME, json!({"node": self.node})),
+        };
+        Ok(plan.step(Request::post(format!("/nodes/{}/wakeonlan", encode(&self.node)))))
     }
 
     async fn result(&self, _: &Reader<'_>, _: &Plan, done: Done<'_>) -> Result<Option<Value>> {
@@ -127,10 +135,16 @@ async fn affected(pve: &Reader<'_>, plan: Plan, (node, vmids, state): (&str, &[u
     let here = || all.iter().filter(|g| &*g.node == node && !g.template && asked(g.vmid));
     let (count, names) = named(here().filter(|g| &*g.status == state));
     let missing: Vec<String> = vmids.iter().filter(|v| !here().any(|g| g.vmid == **v)).map(u32::to_string).collect();
-    let plan = plan
+    let changed: Vec<u32> = here().filter(|g| &*g.status == state).map(|g| g.vmid).collect();
+    let mut plan = plan
         .about("node", node)
         .about("guests", count)
         .warn_if(!missing.is_empty(), || format!("passed over, as not on {node}: {}", missing.join(", ")));
+    plan.undo = Some(match state {
+        _ if changed.is_empty() => Undo::never("nothing changes"),
+        "running" => Undo::call(StartAll::NAME, json!({"node": node, "vmids": changed})).note("they start anew"),
+        _ => Undo::call(StopAll::NAME, json!({"node": node, "vmids": changed})),
+    });
     Ok(match state {
         "running" => plan.warn_if(count > 0, || format!("{count} guests are shut down: {names}")),
         _ => plan.warn_if(count == 0, || format!("no stopped guest on {node} to start")),

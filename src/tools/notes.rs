@@ -292,8 +292,14 @@ impl Remove {
 
 /// Old notes are shown whole only to who wants them back.
 fn shown(mut plan: Plan, backup: bool) -> Plan {
-    for change in plan.changes.iter_mut().filter(|_| !backup) {
+    if backup {
+        return plan;
+    }
+    for change in &mut plan.changes {
         change.old = change.old.take().map(|old| markup::masked(&old).0);
+    }
+    if plan.changes.iter().any(|change| change.old.is_some()) {
+        plan = plan.no_undo("the old notes are not kept: backup is false");
     }
     plan
 }

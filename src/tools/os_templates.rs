@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use serde_json::json;
+
 use super::{
     files::{self, Content},
     list::Page,
@@ -186,17 +188,24 @@ impl Action for DownloadOsTemplate {
         let chosen = choose(&index, &self.template_name)?;
         let storage = pve.storage(self.storage.as_deref(), &node, "vztmpl").await?;
         let volid = format!("{storage}:vztmpl/{}", chosen.template);
-        let there = files::exists(pve, &node, Content::Vztmpl, &volid).await? == Some(true);
-        Ok(Plan::new(format!("download the template {} to {node} as {volid}", chosen.template))
+        let there = files::exists(pve, &node, Content::Vztmpl, &volid).await?;
+        let undo = match there {
+            Some(false) => Undo::call("proxmox-delete-volume", json!({"volid": volid, "node": node})),
+            Some(true) => Undo::never("nothing changes"),
+            None => Undo::never("whether it was there before is not known"),
+        };
+        let mut plan = Plan::new(format!("download the template {} to {node} as {volid}", chosen.template))
             .about("volid", volid.as_str())
             .about("node", node.as_str())
-            .warn_if(there, || format!("{volid} exists: kept if its checksum is right"))
+            .warn_if(there == Some(true), || format!("{volid} exists: kept if its checksum is right"))
             .warn_if(!self.verify_checksum, || "Proxmox verifies the checksum of a template in any case".to_owned())
             .step(
                 Request::post(format!("/nodes/{}/aplinfo", encode(&node)))
                     .param("storage", storage)
                     .param("template", &chosen.template),
-            ))
+            );
+        plan.undo = Some(undo);
+        Ok(plan)
     }
 }
 

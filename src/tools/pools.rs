@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use crate::{
     pve::{Guest, GuestKind},
     tool::*,
@@ -161,7 +163,10 @@ impl Action for CreatePool {
     const CONTROL: Control = Control::instant().confirmed();
     async fn plan(&self, _: &Reader<'_>) -> Result<Plan> {
         let request = Request::post("/pools").param("poolid", &self.poolid).maybe("comment", self.comment.as_deref());
-        Ok(Plan::new(format!("create pool {}", self.poolid)).about("poolid", self.poolid.as_str()).step(request))
+        Ok(Plan::new(format!("create pool {}", self.poolid))
+            .about("poolid", self.poolid.as_str())
+            .undo("proxmox-delete-pool", json!({"poolid": self.poolid}))
+            .step(request))
     }
 }
 
@@ -191,8 +196,13 @@ impl Action for DeletePool {
             (None, storage) => format!("storage {}", storage.unwrap_or_default()),
         });
         let inside: Vec<String> = members.chain(children).collect();
-        Ok(Plan::new(format!("delete pool {}", self.poolid))
-            .about("poolid", self.poolid.as_str())
+        let mut again = json!({"poolid": self.poolid});
+        if let Some(comment) = pool.comment {
+            again["comment"] = comment.into();
+        }
+        let mut plan = Plan::new(format!("delete pool {}", self.poolid)).about("poolid", self.poolid.as_str());
+        plan.undo = Some(Undo::call("proxmox-create-pool", again).note("not the permissions that were given on it"));
+        Ok(plan
             .check(
                 inside.is_empty(),
                 || "the pool is empty".to_owned(),
@@ -241,6 +251,18 @@ impl Which {
         }
     }
 
+    /// The arguments that mean the same guest and storage, in a pool.
+    fn arguments(&self, poolid: &str, guest: Option<&Guest>) -> Value {
+        let mut arguments = json!({"poolid": poolid});
+        if let Some(guest) = guest {
+            arguments["vmid"] = guest.vmid.into();
+        }
+        if let Some(storage) = &self.storage {
+            arguments["storage"] = storage.as_str().into();
+        }
+        arguments
+    }
+
     fn request(&self, guest: Option<&Guest>) -> Request {
         Request::put("/pools")
             .param("poolid", &self.poolid)
@@ -275,8 +297,23 @@ impl Action for PoolAdd {
         let guest = self.which.guest(pve).await?;
         let plan = self.which.plan(guest.as_ref(), "add {} to");
         let request = self.which.request(guest.as_ref()).flag("allow-move", self.allow_move);
-        let Some(guest) = guest else { return Ok(plan.step(request)) };
+        let out = Undo::call("proxmox-pool-remove", self.which.arguments(poolid, guest.as_ref()));
+        let mut plan = plan;
+        let Some(guest) = guest else {
+            plan.undo = Some(out);
+            return Ok(plan.step(request));
+        };
         let old = guest.pool.as_deref();
+        plan.undo = Some(match (old, &self.which.storage) {
+            (Some(old), storage) if old != poolid => {
+                let back = Undo::call(Self::NAME, json!({"poolid": old, "vmid": guest.vmid, "allow_move": true}));
+                match storage {
+                    Some(storage) => back.note(format!("storage {storage} stays in pool {poolid}")),
+                    None => back,
+                }
+            }
+            _ => out,
+        });
         let plan = plan.step(request).change("pool", old, Some(poolid.as_str()));
         Ok(match old {
             None => plan,
@@ -314,7 +351,9 @@ impl Action for PoolRemove {
         let Which { poolid, .. } = &self.which;
         let guest = self.which.guest(pve).await?;
         let plan = self.which.plan(guest.as_ref(), "take {} out of");
-        let plan = plan.step(self.which.request(guest.as_ref()).flag("delete", true));
+        let plan = plan
+            .undo("proxmox-pool-add", self.which.arguments(poolid, guest.as_ref()))
+            .step(self.which.request(guest.as_ref()).flag("delete", true));
         let Some(guest) = guest else { return Ok(plan) };
         let old = guest.pool.as_deref();
         Ok(plan.change("pool", old, None::<String>).check(

@@ -1,6 +1,8 @@
 //! Power: start, stop, shut down, reboot, reset; pause, hibernate and resume. One request each.
 
-use crate::tool::*;
+use serde_json::json;
+
+use crate::{pve::GuestKind, tool::*};
 
 pub const TOOLS: &[Entry] = &[
     Entry::action::<StartVm>(),
@@ -37,6 +39,9 @@ const SUSPEND: Deed = Deed { action: "suspend", verb: "pause", from: "running", 
 const HIBERNATE: Deed = Deed { verb: "hibernate", ..SUSPEND };
 const RESUME: Deed = Deed { action: "resume", verb: "resume", from: "running", to: None };
 
+/// Proxmox's word for a VM whose memory is on disk.
+const HIBERNATED: &str = "suspended";
+
 impl Deed {
     async fn plan(
         &self,
@@ -59,9 +64,10 @@ impl Deed {
             }),
             _ => plan,
         };
-        let hibernated = self.action == "resume" && guest.lock.as_deref() == Some("suspended");
+        let hibernated = self.action == "resume" && guest.lock.as_deref() == Some(HIBERNATED);
         let mut plan = plan
             .step(request)
+            .undone(self.undo(&guest, self.is_paused(pve, &guest).await))
             .warn_if(guest.status != self.from && !hibernated, || {
                 format!("{guest} was {} when last seen, not {}", guest.status, self.from)
             })
@@ -72,6 +78,41 @@ impl Deed {
             plan = plan.becomes(&guest, state);
         }
         Ok(plan)
+    }
+
+    /// Whether a VM stands still already. Lists do not tell: asked only where it decides how this is taken back.
+    async fn is_paused(&self, pve: &Reader<'_>, guest: &Guest) -> Option<bool> {
+        #[derive(Deserialize)]
+        struct Current {
+            qmpstatus: Option<String>,
+        }
+        if !matches!(self.verb, "pause" | "resume") || !guest.is_running() {
+            return None;
+        }
+        let current: Current = pve.request(&guest.current()).await.ok()?;
+        current.qmpstatus.map(|status| status == "paused")
+    }
+
+    /// Back to the state before. A guest that was started is shut down cleanly: it may have begun to write.
+    fn undo(&self, guest: &Guest, paused: Option<bool>) -> Undo {
+        let vm = guest.kind == GuestKind::Qemu;
+        let call = |tool| Undo::call(tool, json!({"vmid": guest.vmid}));
+        let start = || call(if vm { "proxmox-start-vm" } else { "proxmox-start-lxc" });
+        let hibernated = guest.lock.as_deref() == Some(HIBERNATED);
+        let other = matches!(guest.status.as_str(), "running" | "stopped") && guest.status != self.from;
+        match self.verb {
+            "reboot" | "reset" => Undo::never(format!("a {} cannot be taken back", self.verb)),
+            "start" | "resume" if hibernated => call("proxmox-hibernate-vm"),
+            _ if other => Undo::never(format!("nothing changes: it was {}", guest.status)),
+            "start" if vm => call("proxmox-shutdown-vm").note("without a guest agent or ACPI in it, it stays on"),
+            "start" => call("proxmox-shutdown-lxc"),
+            "shut down" => start(),
+            "power off" => start().note("what it had not written to disk is lost"),
+            "pause" if paused == Some(true) => Undo::never("nothing changes: it was paused"),
+            "resume" if paused == Some(false) => Undo::never("nothing changes: it was not paused"),
+            "resume" => call("proxmox-suspend-vm"),
+            _ => call("proxmox-resume-vm"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod setup;
 
 use futures::future::join_all;
+use serde_json::json;
 
 use super::time::iso;
 use crate::{
@@ -212,6 +213,7 @@ impl Action for ReplicateNow {
         let ids: Vec<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
         let mut plan =
             Plan::new(format!("replicate {} as soon as possible", ids.join(", "))).about("jobs", ids.as_slice());
+        plan = plan.no_undo("what was copied stays copied; the guest itself is as it was");
         for job in &jobs {
             let Some(source) = job.source(&guests) else {
                 return Err(Error::not_found(format!("guest {} of job {} is not visible", job.guest, job.id)));
@@ -246,6 +248,27 @@ impl Tool for DeleteReplication {
     const EXAMPLE: (&str, &str) = ("Stop replicating the mail server", r#"{"name": "mail", "confirm": true}"#);
 }
 
+impl DeleteReplication {
+    /// The call that makes the job again.
+    fn again(&self, job: &Job) -> Undo {
+        if job.disable {
+            return Undo::never("the job was disabled, and a new one would run");
+        }
+        let mut arguments = json!({"vmid": job.guest, "target_node": job.target});
+        if let Some(schedule) = &job.schedule {
+            arguments["schedule"] = schedule.as_str().into();
+        }
+        let mut lost = Vec::new();
+        lost.extend(job.rate.map(|_| "its rate"));
+        lost.extend(job.comment.as_ref().map(|_| "its comment"));
+        let kept = self.keep || self.force;
+        lost.extend((!kept).then_some("the copies, which are made anew"));
+        let when = "possible once Proxmox has removed the old job";
+        let undo = Undo::call("proxmox-setup-replication", arguments);
+        undo.note(if lost.is_empty() { when.to_owned() } else { format!("{when}; not {}", lost.join(", ")) })
+    }
+}
+
 impl Action for DeleteReplication {
     const EFFECT: Effect = Effect::Destroy;
     const CONTROL: Control = Control::instant().confirmed();
@@ -270,6 +293,7 @@ impl Action for DeleteReplication {
                 .flag("keep", self.keep)
                 .flag("force", self.force);
             plan.summary = format!("delete replication job {} of guest {}: {fate}", job.id, job.guest);
+            plan.undo = Some(self.again(job));
             plan =
                 plan.about("id", job.id.as_str()).about("vmid", job.guest).step(request).warn_if(!self.force, || {
                     "Proxmox removes it in the background: it is listed until then".to_owned()

@@ -1,6 +1,9 @@
 //! Snapshots of VMs and containers.
 
+mod expired;
 mod policy;
+
+use serde_json::json;
 
 use super::time::iso;
 use crate::{
@@ -14,6 +17,7 @@ pub const TOOLS: &[Entry] = &[
     Entry::action::<DeleteSnapshot>(),
     Entry::action::<RollbackSnapshot>(),
     Entry::action::<policy::SnapshotPolicy>(),
+    Entry::action::<expired::DeleteExpired>(),
 ];
 
 /// A row of `GET …/snapshot`; the last one, `current`, is the state that the guest is in.
@@ -179,6 +183,7 @@ impl Action for CreateSnapshot {
         Ok(Plan::on(&guest, &format!("take snapshot {name} of"))
             .about("snapname", name)
             .step(request)
+            .undo("proxmox-delete-snapshot", json!({"vmid": guest.vmid, "snapname": name}))
             .check(
                 rows.iter().all(|row| row.name != name),
                 || format!("the name {name} is free"),
@@ -221,6 +226,7 @@ impl Action for DeleteSnapshot {
         let row = known(&rows, &guest, &self.snapname)?;
         Ok(Plan::on(&guest, &format!("delete snapshot {}{} of", row.name, taken(row)))
             .about("snapname", row.name.as_str())
+            .no_undo("a deleted snapshot is gone")
             .step(Request::delete(path(&guest, &row.name))))
     }
 }
@@ -245,7 +251,12 @@ struct RollbackSnapshot {
 impl Tool for RollbackSnapshot {
     const NAME: &str = "proxmox-rollback-snapshot";
     const TITLE: &str = "Roll back to a snapshot";
-    const API: &[&str] = &["POST /nodes/{node}/{type}/{vmid}/snapshot/{snapname}/rollback"];
+    const API: &[&str] = &[
+        "POST /nodes/{node}/{type}/{vmid}/snapshot/{snapname}/rollback",
+        "GET /nodes/{node}/{type}/{vmid}/feature",
+        "GET /nodes/{node}/time",
+        "POST /nodes/{node}/{type}/{vmid}/snapshot",
+    ];
     const EXAMPLE: (&str, &str) = (
         "The upgrade broke web-01: go back to before it and start it",
         r#"{"name": "web-01", "snapname": "before-upgrade", "start": true, "confirm": true}"#,
@@ -254,7 +265,7 @@ impl Tool for RollbackSnapshot {
 
 impl Action for RollbackSnapshot {
     const EFFECT: Effect = Effect::Destroy;
-    const CONTROL: Control = Control::new(900).confirmed().waiting().polled();
+    const CONTROL: Control = Control::new(900).confirmed().waiting().polled().snapshot_first(Before::Rollback);
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Any).await?;
         let (rows, _) = rows(pve, &guest).await?;
@@ -264,6 +275,7 @@ impl Action for RollbackSnapshot {
         let off = guest.is_running() && !row.vmstate && !self.start;
         Ok(Plan::on(&guest, &format!("roll back to snapshot {}{}:", row.name, taken(row)))
             .about("snapname", row.name.as_str())
+            .no_undo("what changed since the snapshot is lost, but for what another snapshot or a backup holds")
             .step(Request::post(format!("{}/rollback", path(&guest, &row.name))).flag("start", self.start))
             .warn_if(true, || "what changed on its disks and in its configuration since then is lost".to_owned())
             .warn_if(guest.is_running(), || format!("{guest} is running: it is powered off for this"))

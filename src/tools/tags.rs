@@ -104,6 +104,7 @@ async fn change(pve: &Reader<'_>, guest: &GuestRef, verb: &str, tags: &[String],
     if hit.is_empty() {
         let all = asked.into_iter().collect::<Vec<_>>().join(", ");
         let words = if add { "has already" } else { "has none of" };
+        let plan = plan.no_undo("nothing changes");
         return Ok(plan.warn_if(true, || format!("nothing to do: {guest} {words} {all}")));
     }
     let new: BTreeSet<&str> = match add {

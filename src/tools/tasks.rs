@@ -341,6 +341,7 @@ impl Action for StopTask {
         Ok(Plan::new(format!("stop task {}{about} on {}", upid.kind, upid.node))
             .about("upid", upid.to_string())
             .about("node", upid.node.as_str())
+            .no_undo(if ended.is_some() { "nothing changes" } else { "a task that was stopped does not go on" })
             .warn_if(ended.is_some(), || {
                 format!(
                     "it has ended already ({}): nothing will change",

@@ -62,6 +62,7 @@ async fn template(pve: &Reader<'_>, guest: &Guest) -> Result<Plan> {
     let running = guest.is_running() && pve.is_running(guest).await?;
     Ok(Plan::on(guest, "make a template of")
         .step(Request::post(guest.path("template")))
+        .no_undo("a template stays one; a full clone of it is an ordinary guest again")
         .check(!guest.template, || format!("{guest} is none yet"), || format!("{guest} is a template already"))
         .check(!running, || format!("{guest} is not running"), || format!("{guest} is running: shut it down first"))
         .check(

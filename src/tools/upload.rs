@@ -1,5 +1,7 @@
 //! Uploads: files of this machine, and files that a node fetches itself, to a storage.
 
+use serde_json::json;
+
 use super::{
     files::{self, Content},
     list::round,
@@ -89,7 +91,12 @@ impl Upload {
         }
         let size = mib(file.size);
         let path = format!("/nodes/{}/storage/{}/upload", encode(&node), encode(&storage));
-        let plan = Plan::new(format!("upload {} ({size} MiB) to {node} as {volid}", file.path.display()))
+        let undo = match there {
+            Some(false) => Undo::call("proxmox-delete-volume", json!({"volid": volid, "node": node})),
+            Some(true) => Undo::never("the file that it takes the place of is gone"),
+            None => Undo::never("whether it took the place of another file is not known"),
+        };
+        let mut plan = Plan::new(format!("upload {} ({size} MiB) to {node} as {volid}", file.path.display()))
             .about("volid", volid.as_str())
             .about("node", node)
             .about("size_mib", size)
@@ -102,6 +109,7 @@ impl Upload {
                     .param("checksum", sum)
                     .upload(file),
             );
+        plan.undo = Some(undo);
         Ok(plan)
     }
 }
@@ -179,7 +187,14 @@ impl Action for DownloadUrl {
         let name = content.name("filename", name)?;
         let storage = pve.storage(self.storage.as_deref(), &node, content.key()).await?;
         let volid = format!("{storage}:{}/{name}", content.key());
-        let there = files::exists(pve, &node, content, &volid).await? == Some(true);
+        let there = files::exists(pve, &node, content, &volid).await?;
+        // Proxmox overwrites nothing: where it downloads, there was nothing.
+        let undo = match (there, &checksum) {
+            (Some(true), _) => Undo::never("nothing changes"),
+            (None, Some(_)) => Undo::never("whether it was there before is not known"),
+            _ => Undo::call("proxmox-delete-volume", json!({"volid": volid, "node": node})),
+        };
+        let there = there == Some(true);
         let size = found.size.map(|size| format!(" ({} MiB)", mib(size))).unwrap_or_default();
         let path = format!("/nodes/{}/storage/{}/download-url", encode(&node), encode(&storage));
         let mut request = Request::post(path)
@@ -204,6 +219,7 @@ impl Action for DownloadUrl {
                 "without certificates and checksum, anybody on the way can change the file".to_owned()
             });
         plan.warnings.extend(silent);
+        plan.undo = Some(undo);
         if let Some(size) = found.size {
             plan = plan.about("size_mib", mib(size));
         }

@@ -3,7 +3,7 @@
 mod groups;
 mod tokens;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 pub(super) use groups::{Group, all as all_groups};
 
@@ -198,6 +198,7 @@ impl Action for CreateUser {
         let cannot_log_in = self.password.is_none() && self.userid.ends_with("@pve");
         Ok(Plan::new(format!("create user {}", self.userid))
             .about("userid", self.userid.as_str())
+            .undo(DeleteUser::NAME, json!({"userid": self.userid}))
             .warn_if(cannot_log_in, || "without a password it can log in by API token only".to_owned())
             .step(request))
     }
@@ -230,14 +231,32 @@ impl Action for UpdateUser {
         }
         let now: Map<String, Value> = pve.get(path).await?;
         let mut plan = Plan::new(format!("change user {}", self.userid)).about("userid", self.userid.as_str());
+        let mut before = json!({"userid": self.userid});
         for (key, new) in request.shown_params() {
             let new = new.as_str().map(str::to_owned);
             let old = now.get(&key).map(told).or_else(|| (key == "enable").then(|| "1".to_owned()));
             if old != new {
+                before[&key] = former(&key, now.get(&key));
                 plan = plan.change(&key, old, new);
             }
         }
-        Ok(plan.step(request))
+        Ok(match plan.changes.is_empty() {
+            true => plan.no_undo("nothing changes"),
+            false => plan.undo(Self::NAME, before),
+        }
+        .step(request))
+    }
+}
+
+/// A setting as it was, as an argument.
+fn former(key: &str, old: Option<&Value>) -> Value {
+    match key {
+        "enable" => old.is_none_or(|old| told(old) != "0").into(),
+        "expire" => old.and_then(|old| told(old).parse::<u64>().ok()).unwrap_or(0).into(),
+        "groups" => {
+            old.filter(|old| old.is_array()).cloned().unwrap_or_else(|| json!(listed(old.and_then(Value::as_str))))
+        }
+        _ => old.map(told).unwrap_or_default().into(),
     }
 }
 
@@ -264,11 +283,20 @@ impl Tool for DeleteUser {
     const EXAMPLE: (&str, &str) = ("Remove alice's account", r#"{"userid": "alice@pve", "confirm": true}"#);
 }
 
-/// The part of a user that others may depend on.
-#[derive(Deserialize)]
-struct Known {
-    #[serde(default)]
-    tokens: Option<Map<String, Value>>,
+/// The call that makes a user again, as far as one can be made.
+fn again(userid: &str, was: &Map<String, Value>) -> Undo {
+    let mut arguments = json!({"userid": userid});
+    for key in ["enable", "expire", "comment", "groups"] {
+        let old = former(key, was.get(key));
+        // What a new user has anyway.
+        if ![json!(true), json!(0), json!(""), json!([])].contains(&old) {
+            arguments[key] = old;
+        }
+    }
+    let own = ["email", "firstname", "lastname", "keys"];
+    let own = own.into_iter().filter(|key| was.get(*key).is_some_and(|value| !value.is_null() && value != ""));
+    let lost: Vec<&str> = ["its password, API tokens and permissions"].into_iter().chain(own).collect();
+    Undo::call(CreateUser::NAME, arguments).note(format!("not {}", lost.join(", ")))
 }
 
 impl Action for DeleteUser {
@@ -276,10 +304,15 @@ impl Action for DeleteUser {
     const CONTROL: Control = Control::instant().confirmed();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let path = path(&self.userid)?;
-        let user: Known = pve.get(&path).await?;
-        let tokens: Vec<String> = user.tokens.unwrap_or_default().into_iter().map(|(name, _)| name).collect();
-        Ok(Plan::new(format!("delete user {}", self.userid))
-            .about("userid", self.userid.as_str())
+        let user: Map<String, Value> = pve.get(&path).await?;
+        // Some versions answer with names, others with what belongs to them.
+        let tokens: Vec<String> = match user.get("tokens") {
+            Some(Value::Object(tokens)) => tokens.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        let mut plan = Plan::new(format!("delete user {}", self.userid)).about("userid", self.userid.as_str());
+        plan.undo = Some(again(&self.userid, &user));
+        Ok(plan
             .warn_if(pve.who().split('!').next() == Some(&self.userid), || {
                 "this server itself logs in with it: nothing works afterwards".to_owned()
             })

@@ -65,6 +65,7 @@ impl Action for DeleteVolume {
         }
         plan.warnings = users.warnings;
         Ok(plan
+            .no_undo("a deleted volume cannot be brought back")
             // Proxmox deletes what a stopped guest uses without a word: this is the only thing in the way.
             .check(
                 users.of.is_empty(),

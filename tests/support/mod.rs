@@ -31,6 +31,7 @@ pub fn options() -> Options {
 
 pub struct Test {
     pub sandbox: Sandbox,
+    pub app: Arc<App>,
     pub mcp: Connection,
     pub sent: Arc<Wire>,
     pub progress: Arc<Mutex<Vec<Update>>>,
@@ -126,11 +127,12 @@ pub async fn guarded(sandbox: Sandbox, config: ClusterConfig, safety: Safety) ->
     let sent = Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() });
     let client = Client::with_transport(&config, sent.clone());
     let app = App::with_clusters(vec![Cluster { name: config.name, client }], &safety).unwrap();
+    let app = Arc::new(app);
     let progress = Arc::new(Mutex::new(Vec::new()));
     let seen = progress.clone();
     let listener = Progress::to(move |update| seen.lock().unwrap().push(update));
-    let mcp = Connection::local(Arc::new(app), listener).await.expect("client and server understand one another");
-    Test { sandbox, mcp, sent, progress }
+    let mcp = Connection::local(Arc::clone(&app), listener).await.expect("client and server understand one another");
+    Test { sandbox, app, mcp, sent, progress }
 }
 
 impl Test {

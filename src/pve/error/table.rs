@@ -1,6 +1,12 @@
 //! The table from Proxmox's words to what they mean and what to try, and the hints that are made of the words.
 
-use crate::error::Kind;
+use crate::{
+    error::Kind,
+    pve::{
+        grant,
+        rights::{Demand, Lack},
+    },
+};
 
 /// Words that must all occur (in lower case), what they mean, what to try. The first row that fits counts.
 const TABLE: &[(&[&str], Kind, &str)] = {
@@ -47,6 +53,7 @@ const TABLE: &[(&[&str], Kind, &str)] = {
             "this call takes no API token: log in with PROXMOX_USERNAME and PROXMOX_PASSWORD",
         ),
         (&["only root can"], Permission, "reserved for root@pam with its password: a token of root will not do"),
+        (&["user != root@pam"], Permission, "reserved for root@pam with its password: a token of root will not do"),
         (&["only root may"], Permission, "reserved for root@pam with its password: a token of root will not do"),
         (
             &["only allowed for root@pam"],
@@ -194,45 +201,29 @@ pub fn unauthorized(message: &str, who: &str) -> String {
     }
 }
 
-/// Which privilege to grant where, from "Permission check failed (/vms/100, VM.Audit)", and the command that does it.
-pub fn permission(message: &str, who: &str) -> String {
-    let inside = message.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map(|(inside, _)| inside);
-    let needed = inside.and_then(|inside| inside.split_once(", ")).filter(|(path, _)| path.starts_with('/'));
-    let is_token = who.contains('!');
-    let Some((path, privileges)) = needed else {
-        let whose = if is_token { "the token and its user have" } else { "the user has" };
-        return format!("{whose} too few privileges: `pveum user permissions '{who}'` shows them");
-    };
-    let first = privileges.split(['|', ',']).next().unwrap_or(privileges).trim();
-    let wanted = privileges.replace('|', " or ");
-    let option = if is_token { "--tokens" } else { "--users" };
-    let role = role_with(first);
-    let mut hint = format!("{who} lacks {wanted} on {path}: `pveum acl modify {path} {option} '{who}' --roles {role}`");
-    if is_token {
-        hint.push_str("; a token with privilege separation needs it as well as its user");
+/// What is lacking where, from "Permission check failed (/vms/100, VM.Audit)"; several with `|` between them are any of
+/// these. `None` where Proxmox does not say, as where one of several permissions would have done.
+pub fn lack(message: &str) -> Option<Lack> {
+    let (_, rest) = message.split_once("Permission check failed (")?;
+    let (path, privileges) = rest.rsplit_once(')')?.0.split_once(", ")?;
+    let privileges: Vec<String> = privileges.split(['|', ',']).map(|one| one.trim().to_owned()).collect();
+    let is_one = |word: &String| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+    if !path.starts_with('/') || !privileges.iter().all(is_one) {
+        return None;
     }
-    hint
+    let demand = Demand { path: path.to_owned(), any: rest.contains('|'), privileges };
+    Some(Lack { words: demand.words(), least: vec![demand.least()] })
 }
 
-/// The smallest built-in role with this privilege.
-fn role_with(privilege: &str) -> &'static str {
-    match privilege {
-        "VM.Audit" | "Sys.Audit" | "VM.GuestAgent.Audit" => "PVEAuditor",
-        "VM.Clone" => "PVETemplateUser",
-        "VM.Backup" | "VM.Console" | "VM.PowerMgmt" | "VM.Config.CDROM" | "VM.Config.Cloudinit" => "PVEVMUser",
-        "Datastore.Audit" | "Datastore.AllocateSpace" => "PVEDatastoreUser",
-        "SDN.Audit" | "SDN.Use" => "PVESDNUser",
-        "Pool.Audit" => "PVEPoolUser",
-        "Mapping.Audit" | "Mapping.Use" => "PVEMappingUser",
-        "Mapping.Modify" => "PVEMappingAdmin",
-        "Group.Allocate" | "Realm.AllocateUser" | "User.Modify" => "PVEUserAdmin",
-        "Sys.Console" | "Sys.Syslog" => "PVESysAdmin",
-        other if other.starts_with("VM.") => "PVEVMAdmin",
-        other if other.starts_with("Datastore.") => "PVEDatastoreAdmin",
-        other if other.starts_with("SDN.") => "PVESDNAdmin",
-        other if other.starts_with("Pool.") => "PVEPoolAdmin",
-        _ => "Administrator",
-    }
+/// Where it is not known what is lacking.
+pub fn too_few(who: &str) -> String {
+    let whose = if who.contains('!') { "the token and its user have" } else { "the user has" };
+    format!("{whose} too few privileges: `pveum user permissions {}` shows them", grant::quoted(who))
+}
+
+/// Whether a 501 means that the server has no such method; there are others, for what it cannot read.
+pub fn is_no_method(message: &str) -> bool {
+    message.starts_with("Method '") && message.contains("' not implemented")
 }
 
 #[cfg(test)]
@@ -274,16 +265,36 @@ mod tests {
 
     #[test]
     fn a_lacking_privilege_is_named_with_the_command_that_grants_it() {
-        let hint = permission("Permission check failed (/vms/100, VM.PowerMgmt)", "ai@pve!mcp");
+        let told = |message: &str, who: &str| lack(message).map(|lack| grant::told(who, &[lack]));
         assert_eq!(
-            hint,
-            "ai@pve!mcp lacks VM.PowerMgmt on /vms/100: `pveum acl modify /vms/100 --tokens 'ai@pve!mcp' --roles PVEVMUser`; \
-             a token with privilege separation needs it as well as its user"
+            told("Permission check failed (/vms/100, VM.PowerMgmt)\n", "ai@pve!mcp").as_deref(),
+            Some(
+                "ai@pve!mcp lacks VM.PowerMgmt on /vms/100: `pveum role add MCP-VM.PowerMgmt --privs VM.PowerMgmt && \
+                 pveum acl modify /vms/100 --tokens 'ai@pve!mcp' --roles MCP-VM.PowerMgmt`; a token has at most the rights \
+                 of its user: add --users ai@pve where that lacks it too; roles given on a path replace there those from \
+                 above it: name these as well"
+            )
         );
-        let hint =
-            permission("Permission check failed (/vms/1, VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted)", "a@pam");
-        assert!(hint.contains("VM.GuestAgent.Audit or VM.GuestAgent.Unrestricted"), "{hint}");
-        assert!(permission("Permission check failed", "a@pam").contains("pveum user permissions 'a@pam'"));
+        assert_eq!(
+            told("Permission check failed (/, Sys.Audit)", "root@pam!x").as_deref(),
+            Some("root@pam!x lacks Sys.Audit on /: `pveum acl modify / --tokens 'root@pam!x' --roles PVEAuditor`")
+        );
+        let any = "Permission check failed (/vms/1, VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted)";
+        let any = told(any, "a@pam").unwrap_or_default();
+        assert!(
+            any.starts_with("a@pam lacks VM.GuestAgent.Audit or VM.GuestAgent.Unrestricted on /vms/1: `pveum acl"),
+            "{any}"
+        );
+        assert!(any.contains("--users a@pam --roles PVEAuditor`"), "{any}");
+        for silent in [
+            "Permission check failed",
+            "Permission check failed (pool 'nosuch' does not exist)",
+            "Permission check failed (user != root@pam)",
+            "Permission check failed (URI '/access/ticket' not available with API token, need proper ticket.\n)",
+        ] {
+            assert_eq!(lack(silent), None, "{silent}");
+        }
+        assert!(too_few("a@pam").contains("pveum user permissions a@pam"));
     }
 
     #[test]

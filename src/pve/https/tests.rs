@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{
-    config::{Auth, Endpoint, TokenId},
+    config::{Auth, Endpoint, Tls, TokenId},
     error::Kind,
     policy::{Approved, Effect, Facts, Policy},
     pve::{Client, Request as ApiRequest, fingerprint},

@@ -3,14 +3,13 @@
 mod check;
 mod gate;
 mod login;
-mod roles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::SecretString;
 
+pub use crate::pve::api::{BUILT_IN, PRIVILEGES};
 pub use login::{Login, csrf_is_good, csrf_token, half_ticket, ticket, ticket_user};
-pub use roles::{BUILT_IN, PRIVILEGES};
 
 /// Who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
+use crate::outside::is_shown;
+
 /// Bytes as they can be shown.
 pub struct Shown {
     pub text: String,
@@ -29,7 +31,12 @@ pub fn show(bytes: &[u8]) -> Shown {
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => Shown { text: text.to_owned(), encoding: None },
-        Err(_) => Shown { text: bytes.iter().copied().map(char::from).collect(), encoding: Some("latin-1") },
+        Err(_) => {
+            // A character that would not be shown has another meaning in the guest's code page.
+            let one = |byte: char| if byte.is_ascii() || is_shown(byte) { byte } else { char::REPLACEMENT_CHARACTER };
+            let text = bytes.iter().copied().map(char::from).map(one).collect();
+            Shown { text, encoding: Some("latin-1") }
+        }
     }
 }
 
@@ -56,6 +63,7 @@ mod tests {
         assert_eq!(shown("h\u{c3}\u{a9}llo\n"), ("héllo\n".to_owned(), None));
         assert_eq!(shown("plain"), ("plain".to_owned(), None));
         assert_eq!(shown("\u{ff}\u{e9}"), ("ÿé".to_owned(), Some("latin-1")));
+        assert_eq!(shown("\u{ff}\u{84}"), ("ÿ\u{fffd}".to_owned(), Some("latin-1")));
         assert_eq!(shown("\0\u{1}\u{2}"), ("AAEC".to_owned(), Some("base64")));
         // Decoded by the server already.
         assert_eq!(shown("5 €"), ("5 €".to_owned(), None));

@@ -124,7 +124,8 @@ impl Action for GuestExec {
             None => told,
         };
         let quotes = command.first().is_some_and(|program| program == CMD) && self.command.contains('"');
-        Ok(plan(&guest, &format!("run `{told}` in"), request).warn_if(quotes, || {
+        let plan = plan(&guest, &format!("run `{told}` in"), request).no_undo("what the command did is not known");
+        Ok(plan.warn_if(quotes, || {
             "the agent writes quotes as \\\", which cmd.exe does not understand: shell powershell does".to_owned()
         }))
     }

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{bytes, plan, vm};
-use crate::tool::*;
+use crate::{outside::clean, tool::*};
 
 /// How much of a file is returned where the call does not say.
 const PART: usize = 64 << 10;
@@ -54,6 +54,8 @@ pub struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding: Option<&'static str>,
     content: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 impl Query for FileRead {
@@ -80,6 +82,10 @@ impl Query for FileRead {
             truncated,
             next_offset: truncated.then(|| self.offset.unwrap_or_default() + part.len() as u64),
             encoding,
+            note: (clean(&text) != text).then_some(
+                "characters that are not shown are left out (carriage returns, escapes, invisible ones): writing this back \
+                 would lose them",
+            ),
             content: text,
         })
     }
@@ -119,7 +125,8 @@ impl Action for FileWrite {
         let guest = vm(pve, &self.guest).await?;
         let request = Request::post(guest.path("agent/file-write")).param("file", &self.path).param("content", content);
         let request = if encoded { request.param("encode", 0) } else { request };
-        Ok(plan(&guest, &format!("write {size} bytes to {} in", self.path), request))
+        let plan = plan(&guest, &format!("write {size} bytes to {} in", self.path), request);
+        Ok(plan.no_undo("what the file held before is not kept"))
     }
 }
 

@@ -81,6 +81,7 @@ impl Action for RunBackupJob {
         let mut plan = Plan::new(format!("run backup job {}: {count} guests on {}", self.id, names.join(", ")))
             .about("id", self.id.as_str())
             .about("nodes", names.as_slice())
+            .no_undo("it makes several backups: proxmox-backup-delete takes them away one by one")
             .warn_if(!gone.is_empty(), || format!("of its guests these are no more: {}", gone.join(", ")))
             .warn_if(text("mode").as_deref() == Some("stop"), || {
                 "mode stop: running guests are shut down for their backup and started again".to_owned()

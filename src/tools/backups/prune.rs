@@ -73,6 +73,7 @@ impl Action for PruneBackups {
         .step(with(Request::delete(path)))
         .warn_if(gone.is_empty(), || "nothing is to be deleted".to_owned())
         .warn_if(protected > 0, || format!("{protected} stay because they are protected"));
+        plan = plan.no_undo(if gone.is_empty() { "nothing changes" } else { "deleted backups cannot be brought back" });
         if let Some(newest) = gone.iter().filter_map(|row| row.ctime).max() {
             plan.warnings.push(format!("the newest that goes is of {}", iso(newest)));
         }

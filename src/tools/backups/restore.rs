@@ -1,5 +1,7 @@
 //! Restoring a guest from a backup.
 
+use serde_json::json;
+
 use super::{
     super::time::{self, iso},
     store::{self, Backup, Found, Of},
@@ -39,7 +41,7 @@ pub struct RestoreVm {
 impl Tool for RestoreVm {
     const NAME: &str = "proxmox-restore-vm";
     const TITLE: &str = "Restore a backup";
-    const API: &[&str] = &["POST /nodes/{node}/{type}"];
+    const API: &[&str] = &["POST /nodes/{node}/{type}", "POST /nodes/{node}/vzdump", "GET /nodes/{node}/time"];
     const EXAMPLE: (&str, &str) = (
         "Restore the latest backup of web-01 next to it, as web-01-restored",
         r#"{"source_name": "web-01", "name": "web-01-restored", "confirm": true}"#,
@@ -48,7 +50,9 @@ impl Tool for RestoreVm {
 
 impl Action for RestoreVm {
     const EFFECT: Effect = Effect::Destroy;
-    const CONTROL: Control = Control { poll_interval: 5.0, ..Control::new(3600).confirmed().waiting() }.polled();
+    const CONTROL: Control = Control { poll_interval: 5.0, ..Control::new(3600).confirmed().waiting() }
+        .polled()
+        .snapshot_first(Before::Restore);
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         if (1..100).contains(&self.vmid) {
             return Err(Error::bad_argument(format!("vmid: expected 0, or a number from 100, got {}", self.vmid)));
@@ -92,9 +96,18 @@ impl Action for RestoreVm {
             .warn_if(!unique && there.is_none() && guests.vmid(backup.row.vmid.unwrap_or_default()).is_some(), || {
                 "it keeps the MAC addresses, which the guest it is a backup of has too".to_owned()
             });
-        let mut plan = match &there {
-            Some(guest) => self.overwrite(pve, plan, guest, kind).await?,
-            None => plan,
+        let mut plan = match (&there, kind) {
+            (Some(guest), _) => {
+                self.overwrite(pve, plan, guest, kind).await?.no_undo("what the guest had is overwritten")
+            }
+            (None, GuestKind::Qemu) if self.start => {
+                plan.no_undo("the new VM runs: proxmox-stop-vm and then proxmox-delete-vm take it away")
+            }
+            (None, GuestKind::Qemu) => plan.undo("proxmox-delete-vm", json!({"vmid": vmid})),
+            (None, GuestKind::Lxc) if self.start => {
+                plan.undo("proxmox-delete-lxc", json!({"vmid": vmid, "force": true}))
+            }
+            (None, GuestKind::Lxc) => plan.undo("proxmox-delete-lxc", json!({"vmid": vmid})),
         };
         if let Some(name) = &self.name {
             plan = plan.about("name", name.as_str());

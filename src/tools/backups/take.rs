@@ -105,6 +105,7 @@ impl Action for BackupVm {
             .param("remove", u8::from(self.prune));
         Ok(Plan::on(&guest, "back up")
             .about("storage", storage.as_str())
+            .no_undo("the backup's name is known once it is made; proxmox-backup-delete takes it away")
             .step(request)
             .warn_if(self.mode == Mode::Stop && guest.is_running(), || {
                 format!("mode stop: {guest} is shut down for the backup and started again")
@@ -129,6 +130,17 @@ impl Action for BackupVm {
             }
             made
         }))
+    }
+
+    fn undo(&self, plan: &Plan, _: Done<'_>, result: Option<&Value>) -> Option<Undo> {
+        if self.protected {
+            let why =
+                "the backup is protected: proxmox-backup-update takes that off, then proxmox-backup-delete deletes it";
+            return Some(Undo::never(why));
+        }
+        let volid = result?.get("volid")?;
+        let undo = Undo::call("proxmox-backup-delete", json!({"volid": volid, "node": plan.about.get("node")?}));
+        Some(if self.prune { undo.note("not the old backups that were deleted then") } else { undo })
     }
 }
 

@@ -10,25 +10,25 @@ use super::{
 };
 use crate::{pve::SshKeys, tool::*};
 
-/// Set cloud-init users, packages, commands, files; where that takes a snippet file, its YAML is returned.
+/// Set cloud-init users, packages, commands, files; returns YAML if that takes a snippet.
 #[derive(Deserialize, JsonSchema)]
 pub struct ConfigureCloudInitAdvanced {
     #[serde(flatten)]
     guest: GuestRef,
-    /// [{name, ssh_keys, password, groups, sudo, shell}]
+    /// name, ssh_keys, password, groups, sudo, shell
     #[serde(default)]
     users: Vec<Value>,
     #[serde(default)]
     packages: Vec<String>,
     #[serde(default)]
     commands: Vec<String>,
-    /// {ip, gw, ipconfig1, nameserver, searchdomain}
+    /// ip, gw, ipconfig1, nameserver, searchdomain
     #[serde(default)]
     network_config: Map<String, Value>,
-    /// [{path, content, permissions, owner}]
+    /// path, content, permissions, owner
     #[serde(default)]
     files: Vec<Value>,
-    /// local:snippets/web.yaml
+    /// local:snippets/u.yml
     user_snippet: Option<String>,
 }
 

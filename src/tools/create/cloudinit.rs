@@ -8,7 +8,7 @@ use super::{
     text,
 };
 use crate::{
-    pve::{GuestConfig, SshKeys, size},
+    pve::{GuestConfig, GuestKind, SshKeys, size},
     tool::*,
 };
 
@@ -232,7 +232,7 @@ impl Wanted<'_> {
             plan = plan.step(Request::post(clone.path("status/start")));
         }
         plan.chosen_vmid = new.chosen;
-        Ok(plan)
+        Ok(plan.undone(super::undo(GuestKind::Qemu, new.vmid, self.start)))
     }
 
     /// The new VM's own configuration. It differs from the template's, so there is no digest to guard it with; nobody else

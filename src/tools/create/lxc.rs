@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde_json::{Map, Value};
 
 use super::Parameters;
-use crate::{pve::SshKeys, tool::*};
+use crate::{
+    pve::{GuestKind, SshKeys},
+    tool::*,
+};
 
 /// Create a container from an OS template that a storage holds.
 #[derive(Deserialize, JsonSchema)]
@@ -98,7 +101,8 @@ impl Action for CreateLxc {
         set.maybe("start", self.start.then_some(1));
         set.overrule(self.params.as_ref())?;
         let name = if self.hostname.is_empty() { String::new() } else { format!(" ({})", self.hostname) };
-        let start = if self.start { ", and start it" } else { "" };
+        let starts = set.get("start") == Some("1");
+        let start = if starts { ", and start it" } else { "" };
         let mut plan = Plan::new(format!("create container {}{name} on {node} from {template}{start}", new.vmid))
             .about("vmid", new.vmid)
             .about("node", node)
@@ -114,7 +118,7 @@ impl Action for CreateLxc {
         }
         plan.chosen_vmid = new.chosen;
         let request = Request::post(format!("/nodes/{}/lxc", crate::pve::encode(node))).param("vmid", new.vmid);
-        Ok(plan.step(set.onto(request)))
+        Ok(plan.step(set.onto(request)).undone(super::undo(GuestKind::Lxc, new.vmid, starts)))
     }
 }
 

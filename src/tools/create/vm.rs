@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Parameters;
-use crate::tool::*;
+use crate::{pve::GuestKind, tool::*};
 
 /// Create an empty VM, with an ISO to install from if given.
 #[derive(Deserialize, JsonSchema)]
@@ -82,7 +82,8 @@ impl Action for CreateVm {
         let windows = set.get("ostype").is_some_and(|os| os.starts_with('w'));
         let given = set.get("name").map(str::to_owned);
         let shown = given.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-        let start = if self.start { ", and start it" } else { "" };
+        let starts = set.get("start") == Some("1");
+        let start = if starts { ", and start it" } else { "" };
         let mut plan = Plan::new(format!("create VM {}{shown} on {node}{start}", new.vmid))
             .about("vmid", new.vmid)
             .about("node", node)
@@ -97,7 +98,7 @@ impl Action for CreateVm {
         }
         plan.chosen_vmid = new.chosen;
         let request = Request::post(format!("/nodes/{}/qemu", crate::pve::encode(node))).param("vmid", new.vmid);
-        Ok(plan.step(set.onto(request)))
+        Ok(plan.step(set.onto(request)).undone(super::undo(GuestKind::Qemu, new.vmid, starts)))
     }
 }
 

@@ -1,8 +1,8 @@
 //! New disks and mount points, and detached ones put back.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Bus, What, content_of, drive_set, is_hot, named, order_with, with_options};
+use super::{Bus, What, content_of, drive_set, is_hot, made, named, order_with, with_options};
 use crate::{
     pve::{Edit, GuestConfig, GuestKind, PropertyString},
     tool::*,
@@ -74,7 +74,14 @@ impl Action for DiskAdd {
             Some(_) => format!("attach {volume} as {key} to"),
             None => format!("add {key} ({} GiB) to", self.size_gb.unwrap_or_default()),
         };
-        let plan = edit.step(Plan::on(&guest, &what).about("disk", key.as_str()), &guest, &config);
+        let unused = || config.iter().any(|(key, value)| key.starts_with("unused") && value == volume);
+        let undo = match &self.volume {
+            None => made(&guest, &key),
+            Some(_) => Undo::call("proxmox-disk-detach", json!({"vmid": guest.vmid, "disk": key}))
+                .note_if(!unused(), || format!("{volume} stays with {guest} as unusedN")),
+        };
+        let plan = Plan::on(&guest, &what).about("disk", key.as_str()).undone(undo);
+        let plan = edit.step(plan, &guest, &config);
         Ok(warned(plan, &guest, &config, (&key, &drive)))
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Bus, add, drive_set, order_with, storage_path, with_options};
+use super::{Bus, add, drive_set, made, order_with, storage_path, with_options};
 use crate::{
     pve::{Edit, PropertyString},
     tool::*,
@@ -63,7 +63,9 @@ impl Action for DiskImport {
         if self.boot {
             edit = edit.set("boot", order_with(&config, &key));
         }
-        let mut plan = Plan::on(&guest, &format!("import {volume} as {key} of")).about("disk", key.as_str());
+        let undo = made(&guest, &key).note_if(download.is_some(), || format!("the downloaded {volume} stays"));
+        let mut plan =
+            Plan::on(&guest, &format!("import {volume} as {key} of")).about("disk", key.as_str()).undone(undo);
         if let Some(download) = download {
             plan = plan.step(download);
         }

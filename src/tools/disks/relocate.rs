@@ -1,5 +1,7 @@
 //! Disks and volumes to another storage or another guest, and everything a guest has on one storage.
 
+use serde_json::json;
+
 use super::{Drive, Format, What, disk, drives};
 use crate::{
     pve::{GuestConfig, GuestKind},
@@ -123,6 +125,7 @@ impl Order<'_> {
             && self.format.is_none_or(|format| drive.format().unwrap_or("raw") == format);
         let snapshots = config.get("parent").is_some();
         let plan = Plan::on(guest, &format!("move {key} ({}) to {storage} for", drive.volume()))
+            .undone(back(guest, drive, self.delete))
             .step(
                 request(guest, key, storage, self.delete)
                     .maybe("format", self.format)
@@ -154,7 +157,15 @@ impl Order<'_> {
             .param(target_field, key)
             .maybe("digest", config.digest.as_deref());
         let attached = !self.key.starts_with("unused");
+        let (tool, field) = match guest.kind {
+            GuestKind::Qemu => ("proxmox-move-disk", "disk"),
+            GuestKind::Lxc => ("proxmox-move-lxc-volume", "volume"),
+        };
+        let undo = Undo::call(tool, json!({"vmid": target.vmid, field: key, "target_vmid": guest.vmid}))
+            .note_if(key != self.key, || format!("it comes back as {key}, or the next free one, not {}", self.key))
+            .note_if(super::boots_from(config, self.key), || "the boot order has to be set again".to_owned());
         Ok(Plan::on(guest, &format!("hand {} to {target} as {key} from", self.key))
+            .undone(undo)
             .about("target_vmid", target.vmid)
             .step(request)
             .check(
@@ -212,6 +223,23 @@ fn warned(plan: Plan, guest: &Guest) -> Plan {
         format!("{guest} runs: Proxmox moves volumes of stopped containers only")
     })
 }
+
+/// To the storage before, with all that was written since.
+fn back(guest: &Guest, drive: &Drive, delete: bool) -> Undo {
+    let Some(storage) = drive.storage() else { return Undo::never("it was on no storage") };
+    let (tool, field) = match guest.kind {
+        GuestKind::Qemu => ("proxmox-move-disk", "disk"),
+        GuestKind::Lxc => ("proxmox-move-lxc-volume", "volume"),
+    };
+    let mut arguments = json!({"vmid": guest.vmid, field: drive.key, "storage": storage, "delete": true});
+    // A file storage would choose a format of its own.
+    if let Some(format) = drive.format().filter(|_| guest.kind == GuestKind::Qemu) {
+        arguments["format"] = format.into();
+    }
+    Undo::call(tool, arguments).note_if(!delete, || LEFT.to_owned())
+}
+
+const LEFT: &str = "what is kept as unusedN stays too: proxmox-disk-remove";
 
 /// Move all disks that a VM or container has on one storage to another, one after the other.
 #[derive(Deserialize, JsonSchema)]
@@ -273,7 +301,9 @@ impl Action for MigrateStorage {
             plan = plan.step(request(&guest, &drive.key, to, !self.preserve_source).maybe("digest", digest));
         }
         let offline = !self.online && guest.is_running();
+        let undo = self.back((&guest, &all, &moved));
         Ok(warned(plan, &guest)
+            .undone(undo)
             .check(
                 !offline,
                 || format!("{guest} may run"),
@@ -286,5 +316,26 @@ impl Action for MigrateStorage {
             .warn_if(!self.preserve_source && config.get("parent").is_some(), || {
                 format!("{guest} has snapshots: Proxmox does not delete sources that they use; set preserve_source")
             }))
+    }
+}
+
+impl MigrateStorage {
+    /// The same the other way round, where that moves nothing else.
+    fn back(&self, (guest, all, moved): (&Guest, &[Drive], &[&Drive])) -> Undo {
+        let (from, to) = (self.source_storage.as_str(), self.target_storage.as_str());
+        if let [one] = moved {
+            return back(guest, one, !self.preserve_source);
+        }
+        if all.iter().any(|drive| drive.storage() == Some(to) && drive.what() != What::Cdrom) {
+            let keys: Vec<&str> = moved.iter().map(|drive| drive.key.as_str()).collect();
+            let keys = keys.join(", ");
+            return Undo::never(format!("{guest} has more on {to}: move {keys} back to {from} one by one"));
+        }
+        let arguments = json!({"vmid": guest.vmid, "source_storage": to, "target_storage": from});
+        Undo::call("proxmox-migrate-storage", arguments)
+            .note_if(moved.iter().any(|drive| drive.format().is_some()), || {
+                format!("the images are in the format that {from} chooses")
+            })
+            .note_if(self.preserve_source, || LEFT.to_owned())
     }
 }

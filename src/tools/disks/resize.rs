@@ -120,5 +120,6 @@ async fn grow(pve: &Reader<'_>, guest: &GuestRef, want: Want, (key, by): (&str, 
         Some(changed) => plan.change(key, Some(drive.text), Some(changed)),
         None => plan,
     }
-    .step(request))
+    .step(request)
+    .no_undo("Proxmox does not make disks smaller"))
 }

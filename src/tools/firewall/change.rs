@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
-use super::{Level, State, rule::Rule};
+use super::{Level, State, guest, rule::Rule, scopes};
 use crate::{
     pve::api::{Api, Given},
     tool::*,
@@ -36,14 +36,17 @@ impl Wanted {
         let api = pve.api();
         let new = parse(api, &level.template("rules"), self.rules.as_deref().unwrap_or_default())?;
         let options = self.options(api, level)?;
-        if new.is_empty() && options.is_empty() && !self.replace {
+        let unset = self.unset();
+        if new.is_empty() && options.is_empty() && unset.is_empty() && !self.replace {
             return Err(Error::bad_argument("nothing to change: give enable, rules, replace or options"));
         }
         let state = State::read(pve, level).await?;
         let list = List { path: level.path("rules"), rules: &state.rules, digest: state.digest.as_deref() };
         let mut plan = list.change(level.plan("change"), &new, self.replace);
         plan = names(pve, level, plan, &new).await;
-        if !options.is_empty() {
+        let asked = options.keys().map(String::as_str).chain(unset.iter().copied());
+        plan.undo = Some(before(level, &state, asked, (!new.is_empty() || self.replace).then_some(&state.rules)));
+        if !options.is_empty() || !unset.is_empty() {
             // The digest guards the first request; after that the file is another.
             let digest = state.digest.as_deref().filter(|_| plan.requests.is_empty());
             let mut request = Request::put(level.path("options"));
@@ -54,14 +57,19 @@ impl Wanted {
                 }
                 request = request.param(key.clone(), value);
             }
-            plan = plan.step(request.maybe("digest", digest));
+            for key in &unset {
+                plan = plan.change(key, state.options.get(*key).map(shown), None::<&str>);
+            }
+            let unset = (!unset.is_empty()).then(|| unset.join(","));
+            plan = plan.step(request.maybe("delete", unset).maybe("digest", digest));
         }
         let after: Vec<&Rule> =
             if self.replace { new.iter().collect() } else { new.iter().chain(&state.rules).collect() };
-        let set = |key: &str| options.get(key).cloned().or_else(|| state.options.get(key).map(shown));
+        let kept = |key: &str| state.options.get(key).filter(|_| !unset.contains(&key));
+        let set = |key: &str| options.get(key).cloned().or_else(|| kept(key).map(shown));
         let on = match self.enable {
             Some(enable) => enable,
-            None => level.is_on(&state.options),
+            None => level.is_on(&kept("enable").map(|on| ("enable".to_owned(), on.clone())).into_iter().collect()),
         };
         Ok(if on {
             consequences(pve, level, plan, &after, set("policy_in"), self.enable == Some(true) || self.replace).await
@@ -70,10 +78,16 @@ impl Wanted {
         })
     }
 
+    /// The options to take away: those that are null.
+    fn unset(&self) -> Vec<&str> {
+        let null = self.options.iter().flatten().filter(|(_, value)| value.is_null()).map(|(key, _)| key.as_str());
+        null.filter(|key| self.enable.is_none() || *key != "enable").collect()
+    }
+
     /// The options in Proxmox's words.
     fn options(&self, api: &Api, level: &Level) -> Result<BTreeMap<String, String>> {
-        let mut options: BTreeMap<String, String> =
-            self.options.iter().flatten().map(|(key, value)| (key.clone(), shown(value))).collect();
+        let given = self.options.iter().flatten().filter(|(_, value)| !value.is_null());
+        let mut options: BTreeMap<String, String> = given.map(|(key, value)| (key.clone(), shown(value))).collect();
         if let Some(enable) = self.enable {
             options.insert("enable".to_owned(), u8::from(enable).to_string());
         }
@@ -85,7 +99,13 @@ impl Wanted {
                 params.insert(name.to_owned(), Given::Text(value.to_owned()));
             }
         }
-        let Err(errors) = endpoint.validate(&params) else { return Ok(options) };
+        let mut errors = endpoint.validate(&params).err().unwrap_or_default();
+        for key in self.unset().into_iter().filter(|key| endpoint.param(key).is_none()) {
+            errors.insert(key.to_owned(), "no such option".to_owned());
+        }
+        if errors.is_empty() {
+            return Ok(options);
+        }
         let known: Vec<&str> = endpoint
             .param_names()
             .filter(|name| !matches!(*name, "node" | "vmid" | "digest" | "delete" | "enable"))
@@ -93,6 +113,38 @@ impl Wanted {
         let errors: Vec<String> = errors.iter().map(|(key, problem)| format!("options.{key}: {problem}")).collect();
         Err(Error::bad_argument(errors.join("; ")).hint(format!("there are {}", known.join(", "))))
     }
+}
+
+/// The call that sets these options, and the rules where they are given, to what they were. All rules are put in place of all,
+/// for single ones have no name but their position.
+pub fn before<'a>(
+    level: &Level,
+    state: &State,
+    options: impl Iterator<Item = &'a str>,
+    rules: Option<&Vec<Rule>>,
+) -> Undo {
+    let mut arguments = Map::new();
+    let tool = match level {
+        Level::Cluster => scopes::Set::NAME,
+        Level::Node(node) => {
+            arguments.insert("node".to_owned(), node.as_str().into());
+            scopes::Set::NAME
+        }
+        Level::Guest(guest) => {
+            arguments.insert("vmid".to_owned(), guest.vmid.into());
+            guest::Set::NAME
+        }
+    };
+    let options: Map<String, Value> =
+        options.map(|key| (key.to_owned(), state.options.get(key).cloned().unwrap_or_default())).collect();
+    if !options.is_empty() {
+        arguments.insert("options".to_owned(), options.into());
+    }
+    if let Some(rules) = rules {
+        arguments.insert("rules".to_owned(), rules.iter().map(Rule::fields_again).collect());
+        arguments.insert("replace".to_owned(), true.into());
+    }
+    Undo::call(tool, arguments.into())
 }
 
 fn shown(value: &Value) -> String {
@@ -222,7 +274,7 @@ async fn consequences(
             let plan = plan.warn_if(drops && !lets_in, || {
                 "policy_in is DROP: with no rule that accepts, nothing reaches the guest".to_owned()
             });
-            super::guest::notes(pve, guest).await.into_iter().fold(plan, |plan, note| plan.warn_if(true, || note))
+            guest::notes(pve, guest).await.into_iter().fold(plan, |plan, note| plan.warn_if(true, || note))
         }
         // Who could get in until now still can.
         _ if !anew => plan,

@@ -1,11 +1,12 @@
 //! Security groups, IP sets and aliases: made, changed, deleted.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Level,
     change::{self, List},
     objects::{Alias, Member, Named, group_path, set_path},
+    rule::Rule,
     rules,
 };
 use crate::{pve::encode, tool::*};
@@ -27,6 +28,32 @@ impl Kind {
         }
     }
 
+    /// The arguments that name one.
+    fn arguments(self, name: &str, vmid: Option<u32>) -> Value {
+        let kind = match self {
+            Self::Group => "group",
+            Self::Ipset => "ipset",
+            Self::Alias => "alias",
+        };
+        match vmid {
+            Some(vmid) => json!({"kind": kind, "name": name, "vmid": vmid}),
+            None => json!({"kind": kind, "name": name}),
+        }
+    }
+
+    /// The call that makes one what it was.
+    fn before(self, name: &str, vmid: Option<u32>, was: &Was<'_>) -> Undo {
+        let mut arguments = self.arguments(name, vmid);
+        if let Some(members) = &was.members {
+            arguments["members"] = members.clone().into();
+        }
+        if let Some(comment) = was.comment {
+            arguments["comment"] = comment.into();
+        }
+        let undo = Undo::call(ObjectSet::NAME, arguments);
+        if was.comments { undo.note("not the comments of its members") } else { undo }
+    }
+
     /// The firewall that holds it.
     async fn level(self, pve: &Reader<'_>, vmid: Option<u32>) -> Result<Level> {
         if self == Self::Group && vmid.is_some() {
@@ -34,6 +61,20 @@ impl Kind {
         }
         Level::of(pve, vmid, None).await
     }
+}
+
+/// What an object was.
+#[derive(Default)]
+struct Was<'a> {
+    members: Option<Vec<Value>>,
+    comment: Option<&'a str>,
+    /// Its members have comments.
+    comments: bool,
+}
+
+/// The last is sent first: Proxmox puts each new one on top.
+fn addresses_again(members: &[Member]) -> Vec<Value> {
+    members.iter().rev().map(|m| format!("{}{}", if m.nomatch { "!" } else { "" }, m.cidr).into()).collect()
 }
 
 /// Create or change a security group, IP set or alias of the cluster, or of a guest (vmid).
@@ -88,7 +129,9 @@ impl Action for ObjectSet {
     const CONTROL: Control = Control::instant().confirmed();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let level = self.kind.level(pve, self.vmid).await?;
-        let plan = level.plan(&format!("set {} {} in", self.kind.word(), self.name));
+        let mut plan = level.plan(&format!("set {} {} in", self.kind.word(), self.name));
+        // Where it was there, what it was takes the place of this.
+        plan.undo = Some(Undo::call(ObjectDelete::NAME, self.kind.arguments(&self.name, self.vmid)));
         let plan = match self.kind {
             Kind::Group => self.group(pve, plan).await?,
             Kind::Ipset => self.ipset(pve, &level, plan).await?,
@@ -128,7 +171,14 @@ impl ObjectSet {
             Some(_) => rules(pve, group_path(&self.name)).await?,
             None => Vec::new(),
         };
-        if self.members.is_none() || new == old {
+        let changes = self.members.is_some() && new != old;
+        let mut plan = plan;
+        if let Some(there) = there {
+            let members = changes.then(|| old.iter().map(Rule::fields_again).collect());
+            let was = Was { members, comment: self.former(there.comment.as_deref()), comments: false };
+            plan.undo = Some(self.kind.before(&self.name, None, &was));
+        }
+        if !changes {
             return Ok(plan);
         }
         let digest = there.and_then(|group| group.digest.as_deref());
@@ -139,11 +189,18 @@ impl ObjectSet {
         let sets: Vec<Named> = pve.get(level.path("ipset")).await?;
         let there = sets.iter().find(|set| set.name == self.name);
         let mut plan = self.named(plan, there, level.path("ipset"), "name");
-        let Some(wanted) = self.addresses()? else { return Ok(plan) };
+        let wanted = self.addresses()?;
         let old: Vec<Member> = match there {
-            Some(_) => pve.get(set_path(level, &self.name)).await?,
-            None => Vec::new(),
+            Some(_) if wanted.is_some() => pve.get(set_path(level, &self.name)).await?,
+            _ => Vec::new(),
         };
+        if let Some(there) = there {
+            let members = wanted.is_some().then(|| addresses_again(&old));
+            let comments = old.iter().any(|member| member.comment.is_some());
+            let was = Was { members, comment: self.former(there.comment.as_deref()), comments };
+            plan.undo = Some(self.kind.before(&self.name, self.vmid, &was));
+        }
+        let Some(wanted) = wanted else { return Ok(plan) };
         let same = |member: &Member, (cidr, nomatch): &(&str, bool)| member.cidr == *cidr && member.nomatch == *nomatch;
         let shown = |cidr: &str, nomatch: bool| format!("{}{cidr}", if nomatch { "!" } else { "" });
         // What goes, goes first: an address that is to be excluded from now on cannot be there twice.
@@ -175,6 +232,15 @@ impl ObjectSet {
             }
         };
         let comment = self.comment.as_deref();
+        let mut plan = plan;
+        if let Some(alias) = there {
+            let was = Was {
+                members: Some(vec![alias.cidr.as_str().into()]),
+                comment: self.former(alias.comment.as_deref()),
+                comments: false,
+            };
+            plan.undo = Some(self.kind.before(&self.name, self.vmid, &was));
+        }
         Ok(match there {
             None => plan.change("alias", None::<&str>, Some(format!("{} {cidr}", self.name))).step(
                 Request::post(level.path("aliases"))
@@ -190,6 +256,11 @@ impl ObjectSet {
                     .maybe("digest", alias.digest.as_deref()),
             ),
         })
+    }
+
+    /// The comment that it had, where it gets another.
+    fn former<'a>(&self, old: Option<&'a str>) -> Option<&'a str> {
+        self.comment.as_deref().filter(|new| Some(*new) != old).map(|_| old.unwrap_or_default())
     }
 
     /// The members as addresses; true where excluded.
@@ -242,7 +313,8 @@ impl Action for ObjectDelete {
     const CONTROL: Control = Control::instant().confirmed();
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let level = self.kind.level(pve, self.vmid).await?;
-        let plan = level.plan(&format!("delete {} {} from", self.kind.word(), self.name));
+        let mut plan = level.plan(&format!("delete {} {} from", self.kind.word(), self.name));
+        let again = |was: &Was<'_>| Some(self.kind.before(&self.name, self.vmid, was));
         let gone = |plan: Plan, was: String| plan.change(self.kind.word(), Some(was), None::<&str>);
         match self.kind {
             Kind::Group => {
@@ -250,12 +322,17 @@ impl Action for ObjectDelete {
                 let group = self.find(groups, |group| &group.name)?;
                 let rules = rules(pve, group_path(&self.name)).await?;
                 let list = List { path: group_path(&self.name), rules: &rules, digest: group.digest.as_deref() };
+                let members = Some(rules.iter().map(Rule::fields_again).collect());
+                plan.undo = again(&Was { members, comment: group.comment.as_deref(), comments: false });
                 Ok(gone(list.change(plan, &[], true), self.name.clone()).step(Request::delete(group_path(&self.name))))
             }
             Kind::Ipset => {
                 let sets: Vec<Named> = pve.get(level.path("ipset")).await?;
-                self.find(sets, |set| &set.name)?;
+                let set = self.find(sets, |set| &set.name)?;
                 let members: Vec<Member> = pve.get(set_path(&level, &self.name)).await?;
+                let comments = members.iter().any(|member| member.comment.is_some());
+                let comment = set.comment.as_deref();
+                plan.undo = again(&Was { members: Some(addresses_again(&members)), comment, comments });
                 let was: Vec<&str> = members.iter().map(|member| member.cidr.as_str()).collect();
                 let request = Request::delete(set_path(&level, &self.name)).flag("force", !members.is_empty());
                 Ok(gone(plan, format!("{} {}", self.name, was.join(" "))).step(request))
@@ -264,6 +341,8 @@ impl Action for ObjectDelete {
                 let aliases: Vec<Alias> = pve.get(level.path("aliases")).await?;
                 let alias = self.find(aliases, |alias| &alias.name)?;
                 let path = level.path(&format!("aliases/{}", encode(&self.name)));
+                let members = Some(vec![alias.cidr.as_str().into()]);
+                plan.undo = again(&Was { members, comment: alias.comment.as_deref(), comments: false });
                 Ok(gone(plan, format!("{} {}", self.name, alias.cidr))
                     .step(Request::delete(path).maybe("digest", alias.digest)))
             }

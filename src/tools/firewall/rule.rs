@@ -151,6 +151,20 @@ impl Rule {
         Ok(rule)
     }
 
+    /// As a caller would give it, to have the same again.
+    pub fn fields_again(&self) -> Value {
+        let known = |key: &str| {
+            OPTIONS.iter().any(|(option, _)| *option == key) || matches!(key, "type" | "action" | "macro" | "comment")
+        };
+        let fields = self.0.iter().filter(|(key, value)| known(key) && !value.is_empty());
+        let mut fields: Map<String, Value> = fields.map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+        // One that does not say so is off, where a caller's is on.
+        if !self.is_enabled() {
+            fields.insert("enable".to_owned(), 0.into());
+        }
+        fields.into()
+    }
+
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }

@@ -1,6 +1,10 @@
 //! The firewalls of the nodes and of the cluster, and a rule that goes, of whichever.
 
-use super::{Firewall, Level, State, change::Wanted, cluster_is_on};
+use super::{
+    Firewall, Level, State,
+    change::{self, Wanted},
+    cluster_is_on,
+};
 use crate::tool::*;
 
 /// Show a node's firewall, or without node the cluster's: options and rules.
@@ -116,8 +120,9 @@ impl Action for RuleDelete {
             ))
             .hint("positions begin with 0"));
         };
-        let request = Request::delete(level.path(&format!("rules/{pos}"))).maybe("digest", state.digest);
-        let plan = level.plan(&format!("delete rule {pos} of"));
+        let request = Request::delete(level.path(&format!("rules/{pos}"))).maybe("digest", state.digest.as_deref());
+        let mut plan = level.plan(&format!("delete rule {pos} of"));
+        plan.undo = Some(change::before(&level, &state, std::iter::empty(), Some(&state.rules)));
         Ok(plan.change(&format!("rule {pos}"), Some(rule.to_string()), None::<&str>).step(request))
     }
 }

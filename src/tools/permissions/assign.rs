@@ -1,5 +1,7 @@
 //! Giving and taking roles.
 
+use serde_json::{Map, Value, json};
+
 use super::{
     super::{
         names::{names, no_such},
@@ -122,6 +124,60 @@ impl AssignPermission {
     }
 }
 
+impl AssignPermission {
+    /// The call that sets the entries to what they were. One call can do that for every pairing of its roles with its
+    /// subjects, and for nothing less.
+    fn undone(&self, known: &Known, path: &str) -> Undo {
+        /// A role, and whose it is.
+        type Pair<'a> = (&'a str, &'static str, &'a str);
+        let (mut fresh, mut turned, mut gone): (Vec<Pair<'_>>, Vec<Pair<'_>>, Vec<(Pair<'_>, bool)>) =
+            Default::default();
+        for (kind, _, who) in &self.subjects() {
+            for who in who {
+                let there = known.roles_of(path, kind, who);
+                for role in names(Some(&self.roles)) {
+                    let pair = (role, *kind, *who);
+                    match there.iter().find(|entry| entry.role == role) {
+                        Some(entry) if self.remove => gone.push((pair, entry.propagate)),
+                        Some(entry) if entry.propagate != self.propagate => turned.push(pair),
+                        None if !self.remove => fresh.push(pair),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        let (pairs, how) = match (fresh.is_empty(), turned.is_empty(), gone.as_slice()) {
+            (true, true, []) => return Undo::never("nothing changes"),
+            (false, true, []) => (fresh, ("remove", true)),
+            (true, false, []) => (turned, ("propagate", !self.propagate)),
+            (true, true, [(_, propagate), rest @ ..]) if rest.iter().all(|(_, other)| other == propagate) => {
+                (gone.iter().map(|(pair, _)| *pair).collect(), ("propagate", *propagate))
+            }
+            _ => return Undo::never(MIXED),
+        };
+        let mut roles: Vec<&str> = pairs.iter().map(|(role, ..)| *role).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        let mut arguments = Map::from_iter([("path".to_owned(), json!(path)), ("roles".to_owned(), json!(roles))]);
+        let mut whom = 0;
+        for (kind, parameter, who) in self.subjects() {
+            let who: Vec<&str> =
+                who.into_iter().filter(|who| pairs.iter().any(|(_, k, w)| *k == kind && w == who)).collect();
+            whom += who.len();
+            if !who.is_empty() {
+                arguments.insert(parameter.to_owned(), json!(who));
+            }
+        }
+        if pairs.len() != roles.len() * whom {
+            return Undo::never(MIXED);
+        }
+        arguments.insert(how.0.to_owned(), how.1.into());
+        Undo::call(Self::NAME, Value::Object(arguments))
+    }
+}
+
+const MIXED: &str = "some of it was given before: one call cannot set each entry to what it was";
+
 impl Action for AssignPermission {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
@@ -155,6 +211,7 @@ impl Action for AssignPermission {
         for role in roles.iter().filter(|role| !known.roles.iter().any(|r| r.roleid == **role)) {
             plan.problems.push(no_such("role", role, known.roles.iter().map(|r| r.roleid.as_str())));
         }
+        plan.undo = Some(self.undone(&known, &path));
         let mut certain = None;
         for (kind, _, names) in &subjects {
             let there = known.names(kind);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use super::{
     super::names::{names, no_such},
     AclEntry,
@@ -103,6 +105,7 @@ impl Action for CreateRole {
         let privs = names(Some(&self.privs));
         let mut plan = Plan::new(format!("create role {} with {}", self.roleid, privs.join(", ")))
             .about("roleid", self.roleid.as_str())
+            .undo(DeleteRole::NAME, json!({"roleid": self.roleid}))
             .step(Request::post("/access/roles").param("roleid", &self.roleid).param("privs", privs.join(",")));
         for name in privs.iter().filter(|name| !known.contains(**name)) {
             plan.problems.push(no_such("privilege", name, known.iter().copied()));
@@ -138,7 +141,12 @@ impl Action for DeleteRole {
         match roles.iter().find(|role| role.roleid == *roleid) {
             None => plan.problems.push(no_such("role", roleid, roles.iter().map(|role| role.roleid.as_str()))),
             Some(role) if role.special => plan.problems.push(format!("role {roleid} is built in")),
-            Some(_) => {}
+            Some(role) => {
+                let privs: Vec<&str> = role.privs().collect();
+                let given = acl.iter().any(|entry| entry.role == *roleid);
+                let undo = Undo::call(CreateRole::NAME, json!({"roleid": roleid, "privs": privs}));
+                plan.undo = Some(if given { undo.note("not the permissions that had it") } else { undo });
+            }
         }
         for entry in acl.iter().filter(|entry| entry.role == *roleid) {
             plan = plan.change(&format!("{} on {}", entry.who, entry.path), Some(roleid.as_str()), None::<String>);

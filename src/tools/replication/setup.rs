@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
+use serde_json::json;
 
 use super::{super::schedule, Job, jobs};
 use crate::{
@@ -68,7 +69,9 @@ impl Action for SetupReplication {
             let config = pve.config(&guest).await?;
             let plan = Plan::on(&guest, "replicate");
             let plan = self.check_guest(plan, &guest, &config, &places, &jobs);
-            let mut plan = plan.step(self.request(&guest, &jobs, &schedule));
+            let mut plan = plan
+                .undo("proxmox-delete-replication", json!({"id": new_id(guest.vmid, &jobs)}))
+                .step(self.request(&guest, &jobs, &schedule));
             plan.summary = format!("{} to {target}, {schedule}", plan.summary);
             plan
         } else {
@@ -100,10 +103,8 @@ impl SetupReplication {
     }
 
     fn request(&self, guest: &Guest, jobs: &[Job], schedule: &str) -> Request {
-        let taken = |n: &u32| jobs.iter().any(|job| job.id == format!("{}-{n}", guest.vmid));
-        let number = (0..).find(|n| !taken(n)).unwrap_or_default();
         Request::post("/cluster/replication")
-            .param("id", format!("{}-{number}", guest.vmid))
+            .param("id", new_id(guest.vmid, jobs))
             .param("type", "local")
             .param("target", &self.target_node)
             .param("schedule", schedule)
@@ -192,8 +193,18 @@ impl SetupReplication {
         }
         let listed = names.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         plan.summary = format!("replicate guests {listed} to {target}, {schedule}");
+        plan.undo = Some(match names.as_slice() {
+            [vmid] => Undo::call("proxmox-delete-replication", json!({"id": new_id(*vmid, jobs)})),
+            _ => Undo::never("each guest has a job of its own: proxmox-delete-replication takes them away one by one"),
+        });
         Ok(plan.about("vmids", names))
     }
+}
+
+/// The first that is free.
+fn new_id(vmid: u32, jobs: &[Job]) -> String {
+    let id = |n: u32| format!("{vmid}-{n}");
+    (0..).map(id).find(|id| !jobs.iter().any(|job| job.id == *id)).unwrap_or_default()
 }
 
 /// Node → the guests that have volumes on the storage there. A node that does not answer has none.

@@ -1,5 +1,7 @@
 //! Snapshots by a policy. Proxmox has no snapshot schedules, so this applies one, once.
 
+use serde_json::json;
+
 use super::{super::time, path, rows};
 use crate::{pve::encode, tool::*};
 
@@ -56,6 +58,16 @@ impl SnapshotPolicy {
     }
 }
 
+/// The hour, and a number where it is not the hour's first: so a plan that was looked at is the plan that is carried out
+/// a little later.
+fn new_name(stem: &str, now: u64, is_taken: impl Fn(&str) -> bool) -> String {
+    let hour = format!("{stem}{}", time::stamp(now / 3600 * 3600));
+    if !is_taken(&hour) {
+        return hour;
+    }
+    (2..).map(|n| format!("{hour}-{n}")).find(|name| !is_taken(name)).unwrap_or(hour)
+}
+
 /// `GET /nodes/{node}/time`
 #[derive(Deserialize)]
 struct Clock {
@@ -74,7 +86,7 @@ impl Action for SnapshotPolicy {
         // The cluster's clock, as in the times of its snapshots.
         let clock: Clock = pve.get(format!("/nodes/{}/time", encode(&guest.node))).await?;
         let stem = format!("auto-{policy}-");
-        let name = format!("{stem}{}", time::stamp(clock.time));
+        let name = new_name(&stem, clock.time, |name| rows.iter().any(|row| row.name == name));
         let description = format!("{policy} snapshot, {keep} are kept");
         let mut plan = Plan::on(&guest, &format!("apply the {policy} policy (keep {keep}): take snapshot {name} of"))
             .about("snapname", name.as_str())
@@ -84,16 +96,12 @@ impl Action for SnapshotPolicy {
                 || format!("{guest} is no template"),
                 || format!("{guest} is a template: Proxmox takes no snapshots of templates"),
             )
-            .check(
-                rows.iter().all(|row| row.name != name),
-                || format!("the name {name} is free"),
-                || format!("{guest} has a snapshot {name} already: one a second is the most"),
-            )
             .warn_if(self.compression.is_some(), || {
                 "compression: Proxmox does not compress snapshots; that is the storage's matter".to_owned()
             });
+        let undo = Undo::call("proxmox-delete-snapshot", json!({"vmid": guest.vmid, "snapname": name}));
         if !self.auto_cleanup {
-            return Ok(plan);
+            return Ok(plan.undone(undo));
         }
         // The new one counts.
         let mine: Vec<&str> =
@@ -106,6 +114,6 @@ impl Action for SnapshotPolicy {
             plan.summary = format!("{}; delete {}", plan.summary, old.join(", "));
             plan = plan.about("deleted", old);
         }
-        Ok(plan)
+        Ok(plan.undone(undo.note_if(!old.is_empty(), || format!("{} is gone for good", old.join(", ")))))
     }
 }

@@ -1,5 +1,7 @@
 //! Groups of users, and the realms that users come from.
 
+use serde_json::json;
+
 use super::listed;
 use crate::{pve::encode, tool::*};
 
@@ -74,6 +76,7 @@ impl Action for CreateGroup {
         let request = Request::post("/access/groups").param("groupid", &self.groupid);
         Ok(Plan::new(format!("create group {}", self.groupid))
             .about("groupid", self.groupid.as_str())
+            .undo(DeleteGroup::NAME, json!({"groupid": self.groupid}))
             .step(request.maybe("comment", self.comment.as_deref())))
     }
 }
@@ -96,6 +99,7 @@ impl Tool for DeleteGroup {
 struct Known {
     #[serde(default)]
     members: Vec<String>,
+    comment: Option<String>,
 }
 
 impl Action for DeleteGroup {
@@ -104,8 +108,16 @@ impl Action for DeleteGroup {
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let path = format!("/access/groups/{}", encode(&self.groupid));
         let group: Known = pve.get(&path).await?;
-        Ok(Plan::new(format!("delete group {}", self.groupid))
-            .about("groupid", self.groupid.as_str())
+        let mut again = json!({"groupid": self.groupid});
+        if let Some(comment) = group.comment.filter(|comment| !comment.is_empty()) {
+            again["comment"] = comment.into();
+        }
+        let mut plan = Plan::new(format!("delete group {}", self.groupid)).about("groupid", self.groupid.as_str());
+        plan.undo = Some(Undo::call(CreateGroup::NAME, again).note(match group.members.is_empty() {
+            true => "not its permissions".to_owned(),
+            false => format!("not its permissions and members: {}", group.members.join(", ")),
+        }));
+        Ok(plan
             .warn_if(!group.members.is_empty(), || format!("its members lose its roles: {}", group.members.join(", ")))
             .step(Request::delete(path)))
     }

@@ -105,6 +105,7 @@ impl Action for CreateToken {
             .maybe("comment", comment.as_deref());
         Ok(Plan::new(format!("create API token {userid}!{tokenid}"))
             .about("tokenid", format!("{userid}!{tokenid}"))
+            .undo(DeleteToken::NAME, json!({"userid": userid, "tokenid": tokenid}))
             .warn_if(!privsep, || format!("without privilege separation it may do all that {userid} may"))
             .warn_if(*privsep, || {
                 format!("it may do nothing until it gets roles of its own: proxmox-assign-permission tokens={userid}!{tokenid}")
@@ -146,6 +147,7 @@ impl Action for DeleteToken {
         let own = pve.who() == format!("{userid}!{tokenid}");
         Ok(Plan::new(format!("delete API token {userid}!{tokenid}"))
             .about("tokenid", format!("{userid}!{tokenid}"))
+            .no_undo("a token's secret cannot be made again")
             .warn_if(own, || "this server itself logs in with it: nothing works afterwards".to_owned())
             .step(request))
     }
