@@ -36,11 +36,11 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
     loop {
         scope.seen.begin();
         let mut plan = tool.plan(&reader).await?;
-        if let Some(what) = order.snapshot_first {
-            plan = safety_snapshot::before(&reader, what, plan).await?;
-        }
         if let Some(undoing) = cx.undoes {
             undoing.compare(&reader, &mut plan).await?;
+        }
+        if let Some(what) = order.snapshot_first {
+            plan = safety_snapshot::before(&reader, what, plan).await?;
         }
         let approved = approve::<T>(&cx, &reader, &plan).await?;
         let needed = cx.app.asks(cx.entry) || approved.iter().any(|a| a.request().effect() == Effect::Destroy);

@@ -143,8 +143,9 @@ impl Undoing {
     /// Whether the guest is the one of that call; and what was done with one that was made by it.
     async fn same_guest(&self, pve: &Reader<'_>, plan: &mut Plan, vmid: u32, at: &Where) -> Result<()> {
         let (begun, ended) = (&self.recorded.begun, self.recorded.ended.as_ref());
-        let made = begun.makes.get(&vmid);
-        let known = ended.and_then(|ended| ended.made.get(&vmid)).or(made).or_else(|| begun.guests.get(&vmid));
+        let key = vmid.to_string();
+        let made = begun.makes.get(&key);
+        let known = ended.and_then(|ended| ended.made.get(&key)).or(made).or_else(|| begun.guests.get(&key));
         let (Some(was), Some(is)) = (known, identity::current(pve, vmid, at).await) else { return Ok(()) };
         let given = begun.changes.iter().filter(|change| matches!(change.key.as_str(), "name" | "hostname"));
         let names: Vec<&str> = given.filter_map(|change| change.new.as_deref()).collect();

@@ -105,7 +105,7 @@ impl Begun {
             confirmed: if intent.confirmed.is_empty() { "none" } else { intent.confirmed }.to_owned(),
             undoes: intent.undoes.map(str::to_owned),
             guests: intent.guests.clone(),
-            makes: made.into_iter().map(|(vmid, made)| (vmid, Identity::named(made.name))).collect(),
+            makes: made.into_iter().map(|(vmid, made)| (vmid.to_string(), Identity::named(made.name))).collect(),
         }
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     pve::{GuestConfig, GuestKind, PropertyString, Reader, encode},
 };
 
-/// Guests by VMID.
-pub type Guests = BTreeMap<u32, Identity>;
+/// Guests by VMID; as text, which is what keys are in JSON.
+pub type Guests = BTreeMap<String, Identity>;
 
 /// By what a guest is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +106,7 @@ pub async fn touched(pve: &Reader<'_>, plan: &Plan) -> Guests {
     for (vmid, at) in Reach::of(&plan.requests).guests {
         let Some(at) = at else { continue };
         if let Some(identity) = current(pve, vmid, &at).await {
-            guests.insert(vmid, identity);
+            guests.insert(vmid.to_string(), identity);
         }
     }
     guests
@@ -120,7 +120,7 @@ pub async fn made(pve: &Reader<'_>, plan: &Plan) -> Guests {
         let kind = if container { GuestKind::Lxc } else { GuestKind::Qemu };
         let Ok(config) = pve.config_at(config_of(vmid, &Where { node: made.node, kind })).await else { continue };
         if config.lock().is_none() {
-            guests.insert(vmid, Identity::of(&config));
+            guests.insert(vmid.to_string(), Identity::of(&config));
         }
     }
     guests
