@@ -79,8 +79,16 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
                 continue;
             }
         }
-        return Answer::new(&outcome?);
+        return answer(&cx, outcome?);
     }
+}
+
+/// Names the cluster in the call that takes it back, where there are several.
+fn answer(cx: &Cx<'_>, mut outcome: Outcome) -> Result<Answer> {
+    if let Some(undo) = outcome.undo.as_mut().filter(|_| cx.app.clusters().len() > 1) {
+        undo.arguments.insert("cluster".to_owned(), cx.client.name().into());
+    }
+    Answer::new(&outcome)
 }
 
 /// Has the policy look at everything that is going to be sent.
@@ -183,7 +191,7 @@ async fn show(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, consent: Consent) -
     };
     let requests = plan.requests.iter().map(Shown::from).collect();
     let new = Outcome::new(state, plan);
-    Answer::new(&Outcome { requests, checked, problems, warnings, plan_id, next: Some(next), ..new })
+    answer(cx, Outcome { requests, checked, problems, warnings, plan_id, next: Some(next), ..new })
 }
 
 /// Puts on record what is going to be done: what cannot be recorded is not done.
