@@ -234,6 +234,11 @@ pub fn text(api: &Api, tools: &[&'static Entry], what: &str, order: &Order) -> R
     for (words, tools) in &made.out_of_reach {
         let _ = writeln!(out, "# not given, as it counts on none of these paths: {words}, for {}", shortened(tools));
     }
+    let open: Vec<&str> =
+        tools.iter().filter(|tool| tool.api.iter().any(|call| call.ends_with(" *"))).map(|tool| tool.name).collect();
+    if !open.is_empty() {
+        let _ = writeln!(out, "# not known beforehand, as they call what they are asked to: {}", shortened(&open));
+    }
     if !made.beyond_tokens.is_empty() {
         let _ = writeln!(out, "# not for tokens, whatever their rights: {}", shortened(&made.beyond_tokens));
     }

@@ -50,6 +50,11 @@ const CALLS: &[(&str, &str)] = &[
         "proxmox-disk-import",
         r#"{"vmid": 107, "source": "https://cloud-images.ubuntu.com/noble.img", "filename": "n.qcow2", "storage": "local-lvm"}"#,
     ),
+    (
+        "proxmox-configure-vm",
+        r#"{"name": "web-01", "params": {"cores": 4}, "snapshot_first": true, "confirm": true, "wait": true}"#,
+    ),
+    ("proxmox-delete-vm", r#"{"vmid": 101, "force": true, "confirm": true, "wait": true}"#),
     ("proxmox-firewall-log", r#"{"vmid": 100}"#),
     ("proxmox-pool-add", r#"{"poolid": "production", "storage": "local", "confirm": true}"#),
 ];
@@ -58,7 +63,8 @@ const CALLS: &[(&str, &str)] = &[
 const OWN: &[&str] = &["proxmox-my-permissions", "proxmox-list-acl"];
 
 /// What some arguments take that no call here has.
-const CONDITIONAL: &[(&str, &str)] = &[("template", "Sys.Audit"), ("backups", "VM.Config.Network")];
+const CONDITIONAL: &[(&str, &str)] =
+    &[("template", "Sys.Audit"), ("backups", "VM.Config.Network"), ("backups", "Sys.Audit")];
 
 /// The calls of these tools: their examples, and more.
 fn calls(tools: &[&'static Entry]) -> Vec<(&'static Entry, &'static str)> {

@@ -66,7 +66,10 @@ pub fn families(api: &Api, asker: &Asker<'_>) -> Vec<Family> {
             none.into_iter().for_each(|what| note(what, true));
             some.into_iter().for_each(|what| note(what, false));
         }
-        Family { family, tools: tools.len(), work, lacking: lacking.into_values().collect() }
+        // What stands in the way of most comes first.
+        let mut lacking: Vec<Lacking> = lacking.into_values().collect();
+        lacking.sort_by_key(|lacking| std::cmp::Reverse(lacking.none.len()));
+        Family { family, tools: tools.len(), work, lacking }
     };
     FAMILIES.iter().map(of).collect()
 }
@@ -74,9 +77,21 @@ pub fn families(api: &Api, asker: &Asker<'_>) -> Vec<Family> {
 impl Asker<'_> {
     /// What keeps the tool from doing anything, and what from doing all.
     fn lacks(&self, rights: &Rights) -> (Vec<String>, Vec<String>) {
-        let always = rights.always.iter().filter_map(|demand| self.missing(demand));
-        let mut none: Vec<String> = always.collect();
-        let main: Vec<Vec<String>> = rights.main.iter().map(|call| self.refused(call)).collect();
+        // Where Proxmox asks for any of many, the tool may be known to take a certain one.
+        let known: Vec<&Demand> = rights.always.iter().filter(|demand| self.missing(demand).is_some()).collect();
+        let told = |call: &Call| match &call.takes {
+            Takes::Privileges(Need::This(any)) if any.any => known
+                .iter()
+                .find(|known| known.path == any.path && known.privileges.iter().all(|one| any.privileges.contains(one)))
+                .and_then(|known| self.missing(known)),
+            _ => None,
+        };
+        let mut none: Vec<String> = known.iter().filter_map(|demand| self.missing(demand)).collect();
+        let refused = |call: &Call| match (self.refused(call), told(call)) {
+            (why, Some(told)) if !why.is_empty() => vec![told],
+            (why, _) => why,
+        };
+        let main: Vec<Vec<String>> = rights.main.iter().map(refused).collect();
         let mut some: Vec<String> = rights.also.iter().flat_map(|call| self.refused(call)).collect();
         let all_refused = !main.is_empty() && main.iter().all(|why| !why.is_empty());
         if all_refused { &mut none } else { &mut some }.extend(main.into_iter().flatten());
@@ -142,22 +157,20 @@ impl Asker<'_> {
 impl Family {
     /// One line, and one below it for each thing that is lacking.
     pub fn lines(&self) -> Vec<String> {
+        let short =
+            |names: &[&str]| names.iter().map(|n| n.trim_start_matches("proxmox-")).collect::<Vec<_>>().join(", ");
         let mut lines = vec![format!("{}: {} of {}", self.family.replace('_', " "), self.work, self.tools)];
         for lacking in &self.lacking {
-            let short =
-                |names: &[&str]| names.iter().map(|n| n.trim_start_matches("proxmox-")).collect::<Vec<_>>().join(", ");
-            let all = lacking.none.len() == self.tools && self.tools > 1;
             let mut parts = Vec::new();
-            if all {
-                parts.push("all need".to_owned());
+            if lacking.none.len() == self.tools && self.tools > 1 {
+                parts.push("needed by all".to_owned());
             } else if !lacking.none.is_empty() {
-                let need = if lacking.none.len() == 1 { "needs" } else { "need" };
-                parts.push(format!("{} {need}", short(&lacking.none)));
+                parts.push(format!("needed by {}", short(&lacking.none)));
             }
             if !lacking.some.is_empty() {
-                parts.push(format!("{} may need", short(&lacking.some)));
+                parts.push(format!("may be needed by {}", short(&lacking.some)));
             }
-            lines.push(format!("  {} {}", parts.join("; "), lacking.what));
+            lines.push(format!("  {}: {}", lacking.what, parts.join("; ")));
         }
         lines
     }

@@ -199,6 +199,7 @@ const EXTRAS: &[Extra] = &[
         &["Datastore.AllocateSpace"],
         None,
     ),
+    (&["proxmox-prune-backups"], STORAGE, &["Datastore.Allocate"], Some("backups of all guests")),
     (&["proxmox-delete-volume"], STORAGE, &["Datastore.Allocate"], None),
     (
         &[

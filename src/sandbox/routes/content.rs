@@ -321,6 +321,17 @@ fn would_prune(call: &Call) -> Answered {
 
 fn prune(call: &Call) -> Answered {
     let (node, storage) = (call.node().to_owned(), call.text("storage").to_owned());
+    let path = format!("/storage/{storage}");
+    let state = call.sandbox.state();
+    match call.get("vmid") {
+        // Who may back a guest up may take its backups away.
+        Some(vmid) if !state.may(&call.who, &path, "Datastore.Allocate") => {
+            state.check(&call.who, &path, &["Datastore.AllocateSpace"])?;
+            state.check(&call.who, &format!("/vms/{vmid}"), &["VM.Backup"])?;
+        }
+        _ => state.check(&call.who, &path, &["Datastore.Allocate"])?,
+    }
+    drop(state);
     let marks = marks(call)?;
     let id = match call.get("vmid") {
         Some(vmid) => format!("{vmid}@{storage}"),
