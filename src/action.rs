@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     app,
-    audit::Intent,
+    audit::{End, Intent},
     call::{self, Answer, Cx, Person},
     checks,
     confirm::{Mode, Subject, looks},
@@ -18,6 +18,7 @@ use crate::{
     pve::{Reader, Request, WaitOptions},
     safety_snapshot::{self, Before},
     tool::{Action, Control},
+    undo::{Guests, Undoing, identity},
 };
 
 /// A VMID chosen by us and taken by another meanwhile is tried again with the next, this often.
@@ -35,6 +36,9 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
     loop {
         scope.seen.begin();
         let mut plan = tool.plan(&reader).await?;
+        if let Some(undoing) = cx.undoes {
+            undoing.compare(&reader, &mut plan).await?;
+        }
         if let Some(what) = order.snapshot_first {
             plan = safety_snapshot::before(&reader, what, plan).await?;
         }
@@ -59,21 +63,14 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
         {
             continue;
         }
+        let recorded = record(&cx, &reader, &given, &plan, how).await;
         scope.seen.end();
-        let intent = Intent {
-            entry: cx.entry,
-            cluster: cx.client.name(),
-            client: cx.context.client.as_deref(),
-            given: &given,
-            plan: &plan,
-            confirmed: how,
-        };
-        let recorded = record(&cx, intent).await;
+        let _given_up = GivenUp(&cx);
         let outcome = match recorded {
             Ok(()) => execute::run(&cx, &reader, &tool, &plan, &approved, order.wait).await,
             Err(e) => Err(e),
         };
-        let outcome = end(&cx, outcome).await;
+        let outcome = end(&cx, &reader, &plan, outcome).await;
         if let (Some(vmid), Err(e)) = (plan.chosen_vmid, &outcome) {
             cx.client.vmids().release(vmid);
             // Only where nothing was made yet: a guest that a later step failed on is not made twice.
@@ -82,8 +79,16 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
                 continue;
             }
         }
-        return Answer::new(&outcome?);
+        return answer(&cx, outcome?);
     }
+}
+
+/// Names the cluster in the call that takes it back, where there are several.
+fn answer(cx: &Cx<'_>, mut outcome: Outcome) -> Result<Answer> {
+    if let Some(undo) = outcome.undo.as_mut().filter(|_| cx.app.clusters().len() > 1) {
+        undo.arguments.insert("cluster".to_owned(), cx.client.name().into());
+    }
+    Answer::new(&outcome)
 }
 
 /// Has the policy look at everything that is going to be sent.
@@ -186,21 +191,34 @@ async fn show(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, consent: Consent) -
     };
     let requests = plan.requests.iter().map(Shown::from).collect();
     let new = Outcome::new(state, plan);
-    Answer::new(&Outcome { requests, checked, problems, warnings, plan_id, next: Some(next), ..new })
+    answer(cx, Outcome { requests, checked, problems, warnings, plan_id, next: Some(next), ..new })
 }
 
 /// Puts on record what is going to be done: what cannot be recorded is not done.
-async fn record(cx: &Cx<'_>, intent: Intent<'_>) -> Result<()> {
+async fn record(cx: &Cx<'_>, reader: &Reader<'_>, given: &Value, plan: &Plan, how: &str) -> Result<()> {
     let Some(audit) = cx.app.audit() else { return Ok(()) };
+    let intent = Intent {
+        entry: cx.entry,
+        cluster: cx.client.name(),
+        who: cx.client.who(),
+        client: cx.context.client.as_deref(),
+        given,
+        plan,
+        confirmed: how,
+        undoes: cx.undoes.map(Undoing::id),
+        guests: identity::touched(reader, plan).await,
+    };
     let id = audit.begin(intent).await?;
     cx.trail.recorded(id);
     Ok(())
 }
 
 /// Puts on record what came of it.
-async fn end(cx: &Cx<'_>, outcome: Result<Outcome>) -> Result<Outcome> {
-    let (Some(audit), Some(id)) = (cx.app.audit(), cx.trail.take_record()) else { return outcome };
-    let written = audit.end(&id, &cx.trail.sent(), outcome.as_ref()).await;
+async fn end(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, outcome: Result<Outcome>) -> Result<Outcome> {
+    let Some(audit) = cx.app.audit().filter(|_| cx.trail.is_recorded()) else { return outcome };
+    let made = if outcome.is_ok() { identity::made(reader, plan).await } else { Guests::new() };
+    let Some(id) = cx.trail.take_record() else { return outcome };
+    let written = audit.end(&id, End { sent: &cx.trail.sent(), outcome: outcome.as_ref(), made }).await;
     if let Err(e) = &written {
         tracing::error!("what came of {id} is not on record: {e}");
     }
@@ -209,6 +227,25 @@ async fn end(cx: &Cx<'_>, outcome: Result<Outcome>) -> Result<Outcome> {
         outcome.warnings.extend(written.err().map(|e| format!("what came of it is not on record: {e}")));
         outcome
     })
+}
+
+/// Puts on record that nobody waits for the call any more, where it ends by that: its client has gone, or the server ends.
+struct GivenUp<'a>(&'a Cx<'a>);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        // A panic is put on record by who catches it.
+        if std::thread::panicking() {
+            return;
+        }
+        let (Some(audit), Some(id)) = (self.0.app.audit(), self.0.trail.take_record()) else { return };
+        let error = Error::new(Kind::Cancelled, "the call was given up: what it had sent may have taken effect");
+        let end = End { sent: &self.0.trail.sent(), outcome: Err(&error), made: Guests::new() };
+        // At once: nothing runs on that could do it later.
+        if let Err(e) = audit.end_now(&id, &end) {
+            tracing::error!("what came of {id} is not on record: {e}");
+        }
+    }
 }
 
 /// The control keys of a call.

@@ -1,6 +1,6 @@
 //! What all calls share: the clusters, what the operator allows, the record of what was done, and the tools' schemas.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -28,6 +28,7 @@ pub struct App {
     policy: Policy,
     confirm: Confirm,
     audit: Option<Audit>,
+    call_timeout: Option<Duration>,
     face: Face,
     schemas: Vec<OnceLock<Map<String, Value>>>,
 }
@@ -43,7 +44,7 @@ impl App {
             .iter()
             .map(|cluster| Ok(Cluster { name: cluster.name.clone(), client: Client::new(cluster)? }))
             .collect::<Result<_>>()?;
-        Self::with_clusters(clusters, &config.safety)
+        Ok(Self::with_clusters(clusters, &config.safety)?.with_call_timeout(config.call_timeout))
     }
 
     /// With clients made by the caller: how tests put in a simulated cluster.
@@ -56,9 +57,19 @@ impl App {
             policy: Policy::new(safety.policy.clone()),
             confirm: Confirm::new(safety.confirm.clone())?,
             audit: safety.audit_file.as_ref().map(|file| Audit::open(file, safety.confirm.key.clone())).transpose()?,
+            call_timeout: None,
             face: safety.face,
             schemas: tools::all().map(|_| OnceLock::new()).collect(),
         })
+    }
+
+    /// With the most that one call may take; `None`: as long as it likes.
+    pub fn with_call_timeout(self, call_timeout: Option<Duration>) -> Self {
+        Self { call_timeout, ..self }
+    }
+
+    pub fn call_timeout(&self) -> Option<Duration> {
+        self.call_timeout
     }
 
     pub fn policy(&self) -> &Policy {

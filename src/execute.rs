@@ -193,6 +193,10 @@ fn follow(upid: &Upid) -> String {
 async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
     reader.check(approved.request())?;
     cx.app.policy().not_frozen()?;
+    if cx.context.cancel.is_cancelled() {
+        let message = format!("the call was cancelled before {} was sent", approved.request());
+        return Err(Error::new(Kind::Cancelled, message));
+    }
     cx.trail.sending(approved.request());
     let before = Instant::now();
     let sent = match &approved.request().file {

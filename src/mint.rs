@@ -15,6 +15,7 @@ use crate::{
     },
     rights::{self, Release, Rights, Takes},
     tool::Entry,
+    tools, toolsets,
 };
 
 /// For whom, and for what.
@@ -82,6 +83,25 @@ impl Order {
     }
 }
 
+/// The tools that are meant by names of toolsets and of single tools, each once.
+///
+/// # Errors
+/// `BadArgument` for a name that means nothing.
+pub fn select(names: &str) -> Result<Vec<&'static Entry>> {
+    let mut wanted = BTreeSet::new();
+    for name in names.split([',', ' ']).filter(|name| !name.is_empty()) {
+        let found = toolsets::toolset(name).or_else(|unknown| match toolsets::named(name) {
+            Ok(found) => Ok(found),
+            Err(_) => Err(Error::bad_argument(format!("--for: {unknown}; or the name of a tool"))),
+        })?;
+        wanted.extend(found.into_iter().map(|entry| entry.name));
+    }
+    if wanted.is_empty() {
+        return Err(Error::bad_argument("--for: expected the names of toolsets, separated by commas"));
+    }
+    Ok(tools::all().filter(|entry| wanted.contains(entry.name)).collect())
+}
+
 /// The least role with which these tools work on these paths.
 pub fn role(api: &Api, tools: &[&'static Entry], paths: &[String], release: Release) -> Role {
     let mut role = Role::default();
@@ -92,7 +112,7 @@ pub fn role(api: &Api, tools: &[&'static Entry], paths: &[String], release: Rele
             role.beyond_tokens.push(one.tool);
         }
         for demand in one.always.iter().chain(one.may.iter().map(|(_, demand)| demand)) {
-            role.add(demand, paths, one.tool);
+            choices.push((one.tool, Need::This(demand.clone())));
         }
         for call in one.main.iter().chain(&one.also) {
             if let Takes::Privileges(need) = &call.takes {

@@ -3,56 +3,19 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
 use proxmox_mcp::{
     config::{Auth, TokenId},
     embedded::cluster_config,
     mint::{self, Order},
-    policy::{Facts, Policy},
-    pve::{Client, Request, api::Api},
+    pve::api::Api,
     rights::Release,
     sandbox::Sandbox,
-    tool::{Effect, Entry},
+    tool::Entry,
     tools::FAMILIES,
+    toolsets,
 };
 use serde_json::{Value, json};
 use support::{Test, options};
-
-/// The words of a shell's line.
-fn words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for c in line.chars() {
-        match c {
-            '\'' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
-            c => words.last_mut().unwrap().push(c),
-        }
-    }
-    assert!(!quoted, "{line}");
-    words
-}
-
-/// `pveum` as an administrator runs it, through the API as root; a new token's secret.
-async fn pveum(client: &Client, line: &str) -> Option<String> {
-    let words = words(line);
-    let at = words.iter().position(|word| word.starts_with("--")).unwrap_or(words.len());
-    let (command, options) = words.split_at(at);
-    let options = options.chunks(2).map(|pair| (pair[0].trim_start_matches("--").to_owned(), pair[1].clone()));
-    let command: Vec<&str> = command.iter().map(String::as_str).collect();
-    let request = match command.as_slice() {
-        ["pveum", "role", "add", role] => Request::post("/access/roles").param("roleid", role),
-        ["pveum", "user", "add", user] => Request::post("/access/users").param("userid", user),
-        ["pveum", "user", "token", "add", user, token] => Request::post(format!("/access/users/{user}/token/{token}")),
-        ["pveum", "acl", "modify", path] => Request::put("/access/acl").param("path", path),
-        other => panic!("{other:?} is no command of pveum"),
-    };
-    let request = options.fold(request, |request, (key, value)| request.param(key, value));
-    let approved = Policy::default().approve(Effect::Destroy, &[request], &Facts::default()).unwrap();
-    let answer = client.execute(&approved[0]).await.unwrap_or_else(|e| panic!("{line}: {}", e.report()));
-    answer["value"].as_str().map(str::to_owned)
-}
 
 /// Two servers on simulated clusters where the commands were run, each line changed first: with root's token, and with the
 /// one that they make.
@@ -62,10 +25,9 @@ async fn with_commands(text: &str, change: impl Fn(&str) -> String) -> [Test; 2]
 
 async fn made(text: &str, change: &impl Fn(&str) -> String, as_root: bool) -> Test {
     let sandbox = Sandbox::new(options());
-    let root = Client::with_transport(&cluster_config(&sandbox), std::sync::Arc::new(sandbox.clone()));
     let mut secret = None;
     for line in text.lines().filter(|line| line.starts_with("pveum")) {
-        secret = secret.or(pveum(&root, &change(line)).await);
+        secret = secret.or(support::pveum::run(&sandbox, &change(line)).await);
     }
     let id = text.lines().find_map(|line| line.strip_prefix("PROXMOX_TOKEN_ID=")).unwrap();
     let (user, name) = id.split_once('!').unwrap();
@@ -78,9 +40,41 @@ async fn made(text: &str, change: &impl Fn(&str) -> String, as_root: bool) -> Te
     support::with(sandbox, config).await
 }
 
-/// A tool's example, run; `UPID:…` stands for the newest task of the cluster.
-async fn example(test: &Test, root: &Test, entry: &Entry) -> Result<Value, String> {
-    let mut arguments: Value = serde_json::from_str(entry.example.1).unwrap();
+/// Further calls, for what the examples leave out.
+const CALLS: &[(&str, &str)] = &[
+    ("proxmox-configure-vm", r#"{"vmid": 107, "params": {"scsi2": "local-lvm:4"}, "confirm": true}"#),
+    ("proxmox-configure-vm", r#"{"vmid": 107, "params": {"ide0": "none,media=cdrom"}, "confirm": true}"#),
+    ("proxmox-configure-vm", r#"{"vmid": 107, "params": {"ciuser": "ops"}, "confirm": true}"#),
+    ("proxmox-configure-vm", r#"{"vmid": 107, "params": {"vga": "qxl"}, "confirm": true}"#),
+    (
+        "proxmox-disk-import",
+        r#"{"vmid": 107, "source": "https://cloud-images.ubuntu.com/noble.img", "filename": "n.qcow2", "storage": "local-lvm"}"#,
+    ),
+    ("proxmox-firewall-log", r#"{"vmid": 100}"#),
+    ("proxmox-pool-add", r#"{"poolid": "production", "storage": "local", "confirm": true}"#),
+];
+
+/// What these show is different for everybody.
+const OWN: &[&str] = &["proxmox-my-permissions", "proxmox-list-acl"];
+
+/// What some arguments take that no call here has.
+const CONDITIONAL: &[(&str, &str)] = &[("template", "Sys.Audit"), ("backups", "VM.Config.Network")];
+
+/// The calls of these tools: their examples, and more.
+fn calls(tools: &[&'static Entry]) -> Vec<(&'static Entry, &'static str)> {
+    // Records of changes are kept, and read, on this machine.
+    let tools = tools.iter().filter(|entry| !entry.audited);
+    let of = |entry: &&'static Entry| {
+        let entry = *entry;
+        let more = CALLS.iter().filter(move |(tool, _)| *tool == entry.name).map(|(_, arguments)| *arguments);
+        std::iter::once(entry.example.1).chain(more).map(move |arguments| (entry, arguments))
+    };
+    tools.flat_map(of).collect()
+}
+
+/// A call of a tool; `UPID:…` stands for the newest task of the cluster.
+async fn run(test: &Test, root: &Test, (entry, arguments): (&Entry, &str)) -> Result<Value, String> {
+    let mut arguments: Value = serde_json::from_str(arguments).unwrap();
     if arguments["upid"] == "UPID:…" {
         let tasks = root.call("proxmox-list-tasks", json!({"limit": 1})).await;
         arguments["upid"] = tasks["tasks"][0]["upid"].clone();
@@ -88,51 +82,57 @@ async fn example(test: &Test, root: &Test, entry: &Entry) -> Result<Value, Strin
     test.mcp.call(entry.name, arguments).await.map_err(|e| e.to_string())
 }
 
-/// Why the example does not do with these credentials what it does as root.
-async fn wrong(text: &str, entry: &Entry, change: impl Fn(&str) -> String) -> Option<String> {
+/// Why the call does not do with these credentials what it does as root.
+async fn wrong(text: &str, call: (&Entry, &str), change: impl Fn(&str) -> String) -> Option<String> {
     let [root, test] = with_commands(text, change).await;
-    let result = match example(&test, &root, entry).await {
+    let result = match run(&test, &root, call).await {
         Ok(result) => result,
         Err(e) => return Some(e),
     };
     if result.to_string().contains("Permission check failed") {
         return Some(result.to_string());
     }
-    if entry.control.is_none() {
-        let expected = example(&root, &root, entry).await.unwrap();
-        if entry.name != "proxmox-my-permissions" && expected != result {
+    if call.0.control.is_none() && !OWN.contains(&call.0.name) {
+        let expected = run(&root, &root, call).await.unwrap();
+        if expected != result {
             return Some(format!("it sees {result}\nand root {expected}"));
         }
     }
     None
 }
 
+/// What is minted for these tools, unless they take nothing that can be given.
+fn minted(names: &str) -> Option<(Vec<&'static Entry>, String)> {
+    let tools = mint::select(names).unwrap();
+    let text = mint::text(&Api::embedded(), &tools, names, &Order::default()).ok()?;
+    Some((tools, text))
+}
+
 #[tokio::test(start_paused = true)]
-async fn every_example_of_a_family_runs_with_the_token_minted_for_it() {
-    let api = Api::embedded();
+async fn every_call_of_a_toolset_works_with_the_token_minted_for_it() {
     let mut found = Vec::new();
-    for (family, tools) in FAMILIES {
-        let tools: Vec<&'static Entry> = tools.iter().collect();
-        let Ok(text) = mint::text(&api, &tools, family, &Order::default()) else {
-            found.push(format!("{family}: nothing to mint"));
+    let mut nothing = Vec::new();
+    for name in toolsets::names().filter(|name| *name != toolsets::ALL) {
+        let Some((tools, text)) = minted(name) else {
+            nothing.push(name);
             continue;
         };
-        for entry in tools {
-            if let Some(why) = wrong(&text, entry, str::to_owned).await {
-                found.push(format!("{family} {}: {}", entry.name, why.chars().take(600).collect::<String>()));
+        for call in calls(&tools) {
+            if let Some(why) = wrong(&text, call, str::to_owned).await {
+                found.push(format!("{name} {} {}: {}", call.0.name, call.1, why.chars().take(700).collect::<String>()));
             }
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+    assert_eq!(nothing, ["api"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_privilege_is_minted_that_no_example_needs() {
+async fn every_privilege_that_is_minted_is_needed_by_some_call() {
     let api = Api::embedded();
-    let mut idle: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for (family, tools) in FAMILIES {
-        let tools: Vec<&'static Entry> = tools.iter().collect();
-        let Ok(text) = mint::text(&api, &tools, family, &Order::default()) else { continue };
+    let mut idle = Vec::new();
+    for (family, _) in FAMILIES {
+        let Some((tools, text)) = minted(family) else { continue };
         let role = mint::role(&api, &tools, &["/".to_owned()], Release::Nine);
         for (privilege, users) in &role.privileges {
             let without = |line: &str| {
@@ -140,14 +140,59 @@ async fn no_privilege_is_minted_that_no_example_needs() {
                 let left: Vec<&str> = list.split(',').filter(|name| name != privilege).collect();
                 format!("{head}--privs '{}'", left.join(","))
             };
-            let mut needed = false;
-            for entry in tools.iter().filter(|entry| users.contains(&entry.name)) {
-                needed = needed || wrong(&text, entry, without).await.is_some();
+            let mut needed = CONDITIONAL.contains(&(family, privilege));
+            for call in calls(&tools).into_iter().filter(|(entry, _)| users.contains(&entry.name)) {
+                needed = needed || wrong(&text, call, without).await.is_some();
             }
             if !needed {
-                idle.entry(family).or_default().push(privilege.clone());
+                idle.push(format!("{family} {privilege}"));
             }
         }
     }
     assert!(idle.is_empty(), "{idle:#?}");
+}
+
+#[tokio::test]
+async fn a_token_is_minted_for_some_paths_only() {
+    let tools = mint::select("snapshots,node-status").unwrap();
+    let order = Order { paths: vec!["/pool/dev".to_owned(), "/vms/100".to_owned()], ..Order::default() };
+    let text = mint::text(&Api::embedded(), &tools, "x", &order).unwrap();
+    assert!(text.contains("pveum role add ProxmoxMCP --privs VM.Audit,VM.Snapshot\n"), "{text}");
+    for line in [
+        "pveum acl modify /pool/dev --users mcp@pve --tokens 'mcp@pve!mcp' --roles ProxmoxMCP\n",
+        "pveum acl modify /vms/100 --users mcp@pve --tokens 'mcp@pve!mcp' --roles ProxmoxMCP\n",
+        "# not given, as it counts on none of these paths: Sys.Audit on /nodes/{node}, for proxmox-node-status",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn an_older_release_has_other_privileges_and_root_needs_no_role_itself() {
+    let tools = mint::select("agent").unwrap();
+    let order = Order { user: "root@pam".to_owned(), ..Order::default() };
+    let text = mint::text(&Api::embedded(), &tools, "agent", &order).unwrap();
+    assert!(text.contains("on Proxmox VE 8 instead: pveum role add ProxmoxMCP --privs VM.Audit,VM.Monitor)"), "{text}");
+    assert!(text.contains("pveum acl modify / --tokens 'root@pam!mcp' --roles ProxmoxMCP"), "{text}");
+    assert!(!text.contains("pveum user add") && !text.contains("--users"), "{text}");
+}
+
+#[test]
+fn what_proxmox_would_refuse_is_refused() {
+    let tools = mint::select("snapshots").unwrap();
+    let good = Order::default;
+    for (order, words) in [
+        (Order { user: "mcp".to_owned(), ..good() }, "--user: expected USER@REALM"),
+        (Order { token: "1; rm".to_owned(), ..good() }, "--token: expected a name"),
+        (Order { role: "PVEAuditor".to_owned(), ..good() }, "--role: expected a new name"),
+        (Order { paths: vec!["/qemu/100".to_owned()], ..good() }, "--path: expected a path"),
+        (
+            Order { paths: vec!["/storage".to_owned()], ..good() },
+            "--for snapshots: these tools take no privileges on /storage",
+        ),
+    ] {
+        let error = mint::text(&Api::embedded(), &tools, "snapshots", &order).unwrap_err();
+        assert!(error.to_string().starts_with(words), "{error}");
+    }
+    assert!(mint::select("snapshot").err().unwrap().to_string().starts_with("--for: no toolset 'snapshot'"));
 }

@@ -6,12 +6,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::print;
 use crate::{
-    arguments,
-    error::{Error, Result},
+    error::Result,
     mint::{self, Order},
     pve::api::Api,
-    tool::Entry,
-    tools,
+    toolsets::DEFAULT,
 };
 
 pub fn command() -> Command {
@@ -23,7 +21,7 @@ pub fn command() -> Command {
         .after_help(
             "The user is the one that --user names, mcp@pve without it. Nobody is contacted, and nothing is made.",
         )
-        .arg(arg("for", "TOOLSETS", "Sets of tools, separated by commas [default: all]"))
+        .arg(arg("for", "TOOLSETS", "Toolsets or single tools, separated by commas [default: default]"))
         .arg(arg("token", "NAME", "The token's name [default: mcp]"))
         .arg(arg("role", "NAME", "The role's name [default: ProxmoxMCP]"))
         .arg(
@@ -43,24 +41,8 @@ pub fn run(args: &ArgMatches) -> Result<ExitCode> {
         role: text("role").unwrap_or(default.role),
         paths: if paths.is_empty() { default.paths } else { paths },
     };
-    let names = text("for").unwrap_or_else(|| "all".to_owned());
-    let chosen = select(&names.split([',', ' ']).filter(|name| !name.is_empty()).collect::<Vec<_>>())?;
+    let names = text("for").unwrap_or_else(|| DEFAULT.to_owned());
+    let chosen = mint::select(&names)?;
     print(&mint::text(&Api::embedded(), &chosen, &names, &order)?);
     Ok(ExitCode::SUCCESS)
-}
-
-/// The tools of these sets.
-fn select(names: &[&str]) -> Result<Vec<&'static Entry>> {
-    if names.contains(&"all") {
-        return Ok(tools::all().collect());
-    }
-    for name in names {
-        let known = || tools::FAMILIES.iter().map(|(family, _)| *family);
-        if !known().any(|family| family == *name) {
-            let near = arguments::nearest(name, known()).map(|near| format!(" (is {near} meant?)")).unwrap_or_default();
-            return Err(Error::bad_argument(format!("--for: there is no set of tools '{name}'{near}")));
-        }
-    }
-    let chosen = tools::FAMILIES.iter().filter(|(family, _)| names.contains(family));
-    Ok(chosen.flat_map(|(_, tools)| tools.iter()).collect())
 }

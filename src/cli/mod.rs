@@ -18,6 +18,7 @@ use crate::{
     mcp,
 };
 
+mod audit;
 mod bars;
 mod call;
 mod demo;
@@ -57,6 +58,7 @@ pub fn command() -> Command {
         .subcommand(sandbox::command())
         .subcommand(doctor::command())
         .subcommand(mint::command())
+        .subcommand(audit::command())
 }
 
 /// Runs the program.
@@ -90,6 +92,7 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
         Some(("demo", _)) => return demo::run().await,
         Some(("sandbox", args)) => return sandbox::run(args).await,
         Some(("mint", args)) => return mint::run(args),
+        Some(("audit", args)) => return audit::run(&config::load_without_clusters(matches)?, args),
         _ => {}
     }
     let config = config::load(matches)?;

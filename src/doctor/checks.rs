@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use super::{
     Check, Verdict,
     rights::{self, Permissions},
+    tools::{self, Asker, Family},
 };
 use crate::{
     config::{Auth, ClusterConfig, Endpoint, Tls, own_name, table},
     error::{Error, Kind, Result},
     pve::{Client, Request, fingerprint_line},
+    rights::Release,
 };
 
 /// Older ones lack calls that the tools use.
@@ -43,7 +45,10 @@ struct Tried<'a> {
     took: Duration,
 }
 
-pub async fn all(cluster: &ClusterConfig, connect: &dyn Fn(&ClusterConfig) -> Result<Client>) -> Vec<Check> {
+pub async fn all(
+    cluster: &ClusterConfig,
+    connect: &dyn Fn(&ClusterConfig) -> Result<Client>,
+) -> (Vec<Check>, Vec<Family>) {
     // One login at a time: each client makes its own, and a TOTP code is good for one.
     let mut tried = Vec::new();
     for endpoint in &cluster.endpoints {
@@ -51,15 +56,32 @@ pub async fn all(cluster: &ClusterConfig, connect: &dyn Fn(&ClusterConfig) -> Re
         tried.push(tried_one);
     }
     let mut checks: Vec<Check> = tried.iter().map(endpoint).collect();
+    let mut families = Vec::new();
     checks.extend(tls(cluster, &tried));
     checks.extend(login(cluster, &tried));
     if let Some((client, version)) = working(&tried) {
         checks.push(release(&version.version));
-        let (rights, nodes) = tokio::join!(may(cluster, client), nodes(client));
-        checks.push(rights);
+        let (permissions, nodes) = tokio::join!(permissions(client), nodes(client));
+        checks.push(match &permissions {
+            Ok(permissions) => may(cluster, permissions),
+            Err(error) => failed("rights", error),
+        });
         checks.extend(nodes_and_defaults(cluster, client, nodes).await);
+        if let Ok(permissions) = permissions {
+            families = tools::families(client.api(), &asker(client, &version.version, &permissions));
+        }
     }
-    checks
+    (checks, families)
+}
+
+fn asker<'a>(client: &Client, version: &str, permissions: &'a Permissions) -> Asker<'a> {
+    let release = if major(version).is_some_and(|major| major < 9) { Release::Eight } else { Release::Nine };
+    let who = client.who();
+    Asker { permissions, release, is_token: client.is_token(), is_root: who == "root@pam" }
+}
+
+fn major(version: &str) -> Option<u32> {
+    version.split('.').next().and_then(|major| major.parse().ok())
 }
 
 async fn try_endpoint<'a>(
@@ -157,20 +179,19 @@ fn login(cluster: &ClusterConfig, tried: &[Tried<'_>]) -> Option<Check> {
 }
 
 fn release(version: &str) -> Check {
-    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    match major {
+    match major(version) {
         Some(major) if major < OLDEST => Check::warning("version", format!("Proxmox VE {version}"))
             .hint(format!("some calls need {OLDEST} or later")),
         _ => Check::ok("version", format!("Proxmox VE {version}")),
     }
 }
 
-async fn may(cluster: &ClusterConfig, client: &Client) -> Check {
-    let permissions: Permissions = match client.get(&Request::get("/access/permissions")).await {
-        Ok(permissions) => permissions,
-        Err(error) => return failed("rights", &error),
-    };
-    if rights::is_empty(&permissions) {
+async fn permissions(client: &Client) -> Result<Permissions> {
+    client.get(&Request::get("/access/permissions")).await
+}
+
+fn may(cluster: &ClusterConfig, permissions: &Permissions) -> Check {
+    if rights::is_empty(permissions) {
         let grant = match &cluster.auth {
             Auth::Token { id, .. } => format!(
                 "a token with privilege separation has no rights of its own until they are granted, to it and to its \
@@ -182,8 +203,8 @@ async fn may(cluster: &ClusterConfig, client: &Client) -> Check {
         };
         return Check::warning("rights", "none at all: every list will be empty").hint(grant);
     }
-    let summary = rights::summary(&permissions).join("\n");
-    if rights::anywhere(&permissions, "VM.Audit") {
+    let summary = rights::summary(permissions).join("\n");
+    if rights::anywhere(permissions, "VM.Audit") {
         return Check::ok("rights", summary);
     }
     Check::warning("rights", summary).hint("without VM.Audit on /vms or a guest, no guest is seen")

@@ -87,7 +87,7 @@ async fn report(
     let connect =
         move |cluster: &ClusterConfig| Ok(Client::with_transport(cluster, Arc::new(Scripted(script.clone()))));
     let found = examine_cluster(cluster, &connect).await;
-    Report { env_file: None, settings: Vec::new(), warnings: Vec::new(), clusters: vec![found] }
+    Report { env_file: None, settings: Vec::new(), warnings: Vec::new(), audit: None, clusters: vec![found] }
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,13 +7,14 @@ use serde_json::json;
 use super::send;
 use crate::{
     app::{App, Cluster},
-    audit::Intent,
+    audit::{End, Intent},
     call::{self, Context, Cx},
     error::{Error, Kind, Result},
     plan::{Outcome, Plan, State},
     progress::Progress,
     pve::{ExitStatus, Reader, Scope, Upid, WaitOptions, Waited},
     tools,
+    undo::Guests,
 };
 
 /// How long a stopped task is given to end: cleaning up takes it a while.
@@ -84,10 +85,13 @@ pub async fn cancel(app: &App, cluster: &Cluster, upid: &Upid, context: &Context
             let intent = Intent {
                 entry,
                 cluster: cx.client.name(),
+                who: cx.client.who(),
                 client: context.client.as_deref(),
                 given: &given,
                 plan: &plan,
                 confirmed: "",
+                undoes: None,
+                guests: Guests::new(),
             };
             Some((audit, audit.begin(intent).await?))
         }
@@ -96,7 +100,9 @@ pub async fn cancel(app: &App, cluster: &Cluster, upid: &Upid, context: &Context
     let stopped = try_stop(&cx, &reader, upid).await;
     if let Some((audit, id)) = record {
         let outcome = Outcome::new(State::Done, &plan);
-        let written = audit.end(&id, &cx.trail.sent(), stopped.as_ref().map(|_| &outcome)).await;
+        let sent = cx.trail.sent();
+        let end = End { sent: &sent, outcome: stopped.as_ref().map(|_| &outcome), made: Guests::new() };
+        let written = audit.end(&id, end).await;
         if let Err(e) = written {
             tracing::error!("what came of {id} is not on record: {e}");
         }

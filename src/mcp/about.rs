@@ -30,9 +30,9 @@ fn instructions(face: Face) -> String {
 }
 
 /// Three servers in a rack, one of them lit.
-const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 24 24'%3E\
-%3Cg fill='none' stroke='%23e57000' stroke-width='2'%3E%3Crect x='3' y='3' width='18' height='5' rx='1'/%3E\
-%3Crect x='3' y='9.5' width='18' height='5' rx='1' fill='%23e57000'/%3E%3Crect x='3' y='16' width='18' height='5' rx='1'/%3E\
+const ICON: &str = "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'%20viewBox='0%200%2024%2024'%3E\
+%3Cg%20fill='none'%20stroke='%23e57000'%20stroke-width='2'%3E%3Crect%20x='3'%20y='3'%20width='18'%20height='5'%20rx='1'/%3E\
+%3Crect%20x='3'%20y='9.5'%20width='18'%20height='5'%20rx='1'%20fill='%23e57000'/%3E%3Crect%20x='3'%20y='16'%20width='18'%20height='5'%20rx='1'/%3E\
 %3C/g%3E%3C/svg%3E";
 
 /// Everything that is said in `initialize` and `server/discover`.
@@ -76,6 +76,6 @@ mod tests {
     #[test]
     fn the_icon_is_small() {
         assert!(ICON.len() < 600, "{} bytes", ICON.len());
-        assert!(ICON.starts_with("data:image/svg+xml,") && !ICON.contains(['"', '#', '<', '>']));
+        assert!(ICON.starts_with("data:image/svg+xml,") && !ICON.contains(['"', '#', '<', '>', ' ']));
     }
 }

@@ -99,7 +99,7 @@ fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool 
     let mut tool = Tool::new(entry.name, entry.description(), Arc::new(schema));
     tool.title = Some(entry.title.to_owned());
     tool.output_schema = Some(output);
-    tool.annotations = Some(hints(entry.title, entry.effect));
+    tool.annotations = Some(hints(entry.title, entry.effect, entry.may_destroy()));
     tool
 }
 
@@ -107,15 +107,15 @@ fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool 
 fn describe_router(router: &router::Tool) -> Tool {
     let mut tool = Tool::new(router.name, router.description, Arc::new(router.input_schema()));
     tool.title = Some(router.title.to_owned());
-    tool.annotations = Some(hints(router.title, router.effect));
+    tool.annotations = Some(hints(router.title, router.effect, router.effect >= Effect::Destroy));
     tool
 }
 
 /// What clients go by when they ask their user.
-fn hints(title: &str, effect: Effect) -> ToolAnnotations {
+fn hints(title: &str, effect: Effect, destroys: bool) -> ToolAnnotations {
     ToolAnnotations::with_title(title)
         .read_only(effect == Effect::Read)
-        .destructive(effect >= Effect::Destroy)
+        .destructive(destroys)
         .idempotent(effect == Effect::Read)
         .open_world(false)
 }

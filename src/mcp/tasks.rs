@@ -81,6 +81,7 @@ pub async fn get(app: &App, id: String, context: &RequestContext<RoleServer>) ->
     let scope = Scope {
         tool: "tasks/get",
         api: &[],
+        also: &[],
         progress: Progress::none(),
         cancel: context.ct.clone(),
         seen: Seen::default(),

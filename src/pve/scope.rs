@@ -44,6 +44,8 @@ const ABORT: &str = "DELETE /nodes/{node}/tasks/{upid}";
 pub struct Scope {
     pub tool: &'static str,
     pub api: &'static [&'static str],
+    /// What it may call besides, for what a caller can ask of many tools.
+    pub also: &'static [&'static str],
     pub progress: Progress,
     pub cancel: CancellationToken,
     pub seen: Seen,
@@ -96,7 +98,7 @@ impl Scope {
     /// # Errors
     /// `Internal` where the tool did not declare it: a fault of the tool, not of its caller.
     pub fn check(&self, request: &Request) -> Result<()> {
-        let mut declared = self.api.iter().chain(COMMON);
+        let mut declared = self.api.iter().chain(self.also).chain(COMMON);
         let aborts = self.cancel.is_cancelled() && matches(ABORT, request);
         if aborts || declared.any(|pattern| matches(pattern, request)) {
             return Ok(());
@@ -136,6 +138,7 @@ mod tests {
         Scope {
             tool: "proxmox-test",
             api,
+            also: &[],
             progress: Progress::none(),
             cancel: CancellationToken::new(),
             seen: Seen::default(),

@@ -3,7 +3,7 @@
 
 use crate::{pve::rights::Demand, tool::Entry};
 
-/// Tools (or calls of theirs), path, privileges, and for what; without, always.
+/// Tools (or calls of theirs), path, privileges (any of those with `|` between them), and for what; without, always.
 type Extra = (&'static [&'static str], &'static str, &'static [&'static str], Option<&'static str>);
 
 const GUEST: &str = "/vms/{vmid}";
@@ -33,10 +33,14 @@ const EXTRAS: &[Extra] = &[
         Some("the state of nodes"),
     ),
     (&["GET /pools"], "/pool/{poolid}", &["Pool.Audit"], None),
-    (&["proxmox-list-sdn"], "/sdn/zones/{zone}", &["SDN.Audit"], None),
-    (&["GET /nodes/{node}/network"], BRIDGE, &["SDN.Audit"], Some("bridges")),
-    (&["proxmox-list-users", "proxmox-list-tokens", "proxmox-list-groups"], "/access/groups", &["Sys.Audit"], None),
-    (&["GET /access/acl"], "/access", &["Sys.Audit"], Some("entries of others")),
+    (&["proxmox-list-sdn"], "/sdn/zones/{zone}", &["SDN.Audit|SDN.Allocate"], None),
+    (&["GET /nodes/{node}/network"], BRIDGE, &["SDN.Audit|SDN.Use"], Some("bridges")),
+    (
+        &["proxmox-list-users", "proxmox-list-tokens", "proxmox-list-groups"],
+        "/access/groups",
+        &["Sys.Audit|User.Modify"],
+        None,
+    ),
     (
         &["proxmox-list-tasks", "proxmox-task-status", "proxmox-task-log", "proxmox-wait-task", "proxmox-explain-lock"],
         "/nodes/{node}",
@@ -60,7 +64,12 @@ const EXTRAS: &[Extra] = &[
         None,
     ),
     (&["proxmox-list-infrastructure"], STORAGE, &["Datastore.Audit"], None),
-    (&["proxmox-list-os-templates"], STORAGE, &["Datastore.Audit"], Some("what is there already")),
+    (
+        &["proxmox-list-os-templates"],
+        STORAGE,
+        &["Datastore.Audit|Datastore.AllocateSpace"],
+        Some("what is there already"),
+    ),
     (&["proxmox-list-networks"], "/nodes/{node}", &["Sys.Audit"], Some("what is no bridge")),
     (&["proxmox-create-vm", "proxmox-create-lxc"], "/nodes/{node}", &["Sys.Audit"], Some("choosing a node")),
     (&["proxmox-restore-vm"], GUEST, &["VM.Config.Options", "VM.Config.Network"], Some("a new name")),
@@ -146,7 +155,7 @@ const EXTRAS: &[Extra] = &[
     ),
     (&["proxmox-vm-nic-add", "proxmox-lxc-nic-add"], BRIDGE, &["SDN.Use"], None),
     (&["proxmox-iso-attach", "proxmox-iso-eject"], GUEST, &["VM.Config.CDROM"], None),
-    (&["proxmox-iso-attach"], STORAGE, &["Datastore.Audit"], None),
+    (&["proxmox-iso-attach"], STORAGE, &["Datastore.Audit|Datastore.AllocateSpace"], None),
     (
         &["proxmox-disk-add", "proxmox-disk-import", "proxmox-disk-detach", "proxmox-disk-remove"],
         GUEST,
@@ -210,10 +219,12 @@ const EXTRAS: &[Extra] = &[
 pub(super) fn of(entry: &Entry) -> Vec<(Option<&'static str>, Demand)> {
     let of_tool = |names: &[&str]| names.iter().any(|name| *name == entry.name || entry.api.contains(name));
     let rows = EXTRAS.iter().filter(|(names, ..)| of_tool(names));
-    rows.flat_map(|(_, path, privileges, when)| {
-        privileges.iter().map(|privilege| (*when, Demand::one(*path, *privilege)))
-    })
-    .collect()
+    let demand = |path: &str, privilege: &str| Demand {
+        path: path.to_owned(),
+        privileges: privilege.split('|').map(str::to_owned).collect(),
+        any: privilege.contains('|'),
+    };
+    rows.flat_map(|(_, path, privileges, when)| privileges.iter().map(move |one| (*when, demand(path, one)))).collect()
 }
 
 #[cfg(test)]

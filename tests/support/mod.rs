@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "each test file uses its own part")]
 
 pub mod facts;
+pub mod pveum;
 
 use std::{
     path::PathBuf,
@@ -21,6 +22,7 @@ use proxmox_mcp::{
     progress::{Progress, Update},
     pve::{Client, SendError, Transport, Upload, encode},
     sandbox::{Options, Sandbox},
+    tool::Entry,
 };
 use serde_json::{Map, Value};
 
@@ -151,6 +153,18 @@ impl Test {
             }
             Err(e) => panic!("{tool} {arguments}: {e}"),
         }
+    }
+
+    /// The arguments of a tool's example; `UPID:…` stands for the newest task of the cluster.
+    pub async fn example(&self, entry: &Entry) -> Value {
+        let (name, arguments) = (entry.name, entry.example.1);
+        let mut arguments: Value =
+            serde_json::from_str(arguments).unwrap_or_else(|e| panic!("{name}: its example is no JSON: {e}"));
+        if arguments["upid"] == "UPID:…" {
+            let tasks = self.call("proxmox-list-tasks", serde_json::json!({"limit": 1})).await;
+            arguments["upid"] = tasks["tasks"][0]["upid"].clone();
+        }
+        arguments
     }
 
     /// Calls a tool that must fail; what it says.

@@ -231,7 +231,7 @@ fn delete(call: &Call) -> Answered {
 }
 
 /// The guest that a volume id names.
-fn owner(volid: &str) -> Option<u32> {
+pub(super) fn owner(volid: &str) -> Option<u32> {
     let name = volid.split_once(':')?.1;
     name.split(['/', '-']).find_map(|part| part.parse().ok().filter(|vmid| *vmid >= 100))
 }

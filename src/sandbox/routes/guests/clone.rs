@@ -8,7 +8,7 @@ use super::{
 };
 use crate::sandbox::{
     call::Call,
-    config::{Config, format_size},
+    config::{Config, format_size, property},
     drives::{Drive, formatting},
     guest::{Guest, Kind, is_drive_key, is_numbered},
     router::Route,
@@ -78,6 +78,11 @@ fn clone(call: &Call) -> Answered {
         return Err(Refusal::failed("cannot do full clones on a running container without snapshots"));
     }
     let full = call.get("full").map_or(!guest.is_template(), |full| full != "0");
+    for (_, value) in config.iter().filter(|(key, _)| is_numbered(key, "net")) {
+        if let Some(bridge) = property(value, "bridge") {
+            state.check(&call.who, &format!("/sdn/zones/localnetwork/{bridge}"), &["SDN.Use"])?;
+        }
+    }
     let copies = plan(call, &state, guest, &config, (full, &target))?;
     strip(call, kind, guest, &mut config, newid);
     config.set("lock", "clone");

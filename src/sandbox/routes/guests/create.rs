@@ -30,7 +30,7 @@ fn create(call: &Call) -> Answered {
         Kind::Lxc if call.flag("restore") => call.get("ostemplate"),
         Kind::Lxc => None,
     };
-    may_create(call, vmid)?;
+    may_create(call, vmid, archive.is_some())?;
     if archive.is_none() || !call.flag("force") {
         let words = if kind == Kind::Qemu { format!("unable to create VM {vmid} - ") } else { String::new() };
         vacant(&call.sandbox.state(), vmid).map_err(|taken| {
@@ -60,8 +60,9 @@ fn create(call: &Call) -> Answered {
     }
 }
 
-/// Whether the caller may make a guest of this number, or in the pool that it goes into.
-fn may_create(call: &Call, vmid: u32) -> Result<(), Refusal> {
+/// Whether the caller may make a guest of this number, or in the pool that it goes into; who may back one up may also put it
+/// back in its place.
+fn may_create(call: &Call, vmid: u32, restoring: bool) -> Result<(), Refusal> {
     let state = call.sandbox.state();
     if let Some(pool) = call.get("pool") {
         if !state.pools.contains_key(pool) {
@@ -71,7 +72,12 @@ fn may_create(call: &Call, vmid: u32) -> Result<(), Refusal> {
             return Ok(());
         }
     }
-    if state.may(&call.who, &format!("/vms/{vmid}"), "VM.Allocate") { Ok(()) } else { Err(Refusal::forbidden("")) }
+    let path = format!("/vms/{vmid}");
+    let back = restoring && call.flag("force") && state.guests().contains_key(&vmid);
+    if state.may(&call.who, &path, "VM.Allocate") || (back && state.may(&call.who, &path, "VM.Backup")) {
+        return Ok(());
+    }
+    Err(Refusal::forbidden(""))
 }
 
 /// # Errors

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    super::content::owner,
     create::{self, reserve, size_of},
     power,
     update::{Change, apply},
@@ -36,6 +37,13 @@ pub(super) fn restore(call: &Call, kind: Kind, archive: &str, set: Vec<(String, 
         let storage = state.storage(archive.split(':').next().unwrap_or_default(), &node)?;
         if state.volumes.get(storage, &node, archive).is_none() {
             return Err(Refusal::failed(missing(archive)));
+        }
+        let path = format!("/storage/{}", storage.id);
+        if !state.may(&call.who, &path, "Datastore.Allocate") {
+            state.check(&call.who, &path, &["Datastore.AllocateSpace"])?;
+            if let Some(owner) = owner(archive) {
+                state.check(&call.who, &format!("/vms/{owner}"), &["VM.Backup"])?;
+            }
         }
         if let Some(guest) = state.guests().get(&vmid) {
             if guest.kind != kind {
