@@ -38,19 +38,29 @@ pub async fn within<T>(
 pub fn too_long(limit: Duration, cancelled: Option<&Error>, trail: &Trail) -> Error {
     let sent = trail.sent();
     let task = cancelled.and_then(|e| e.parts().upid.clone()).or_else(|| sent.last()?.upid.clone());
-    let goes_on = match &task {
-        Some(upid) => format!("task {upid} goes on"),
-        None if sent.is_empty() => "nothing was changed".to_owned(),
-        None => "what was sent is done".to_owned(),
+    let goes_on = match (&task, cancelled) {
+        // It knows best: the task may have been stopped with it.
+        (Some(_), Some(cancelled)) if cancelled.parts().upid.is_some() => cancelled.to_string(),
+        (task, _) => rest(task.as_deref(), sent.is_empty()),
     };
     let message = format!("the call was ended after {limit:?}, the most that one may take here; {goes_on}");
     let error = Error::new(Kind::Timeout, message).done(match cancelled {
         Some(cancelled) => cancelled.parts().done.clone(),
         None => sent.into_iter().map(|sent| sent.request).collect(),
     });
+    match (task, cancelled.and_then(|cancelled| cancelled.parts().hint.clone())) {
+        (Some(upid), Some(hint)) => error.hint(hint).upid(upid),
+        (Some(upid), None) => error.hint("follow it with proxmox-wait-task").upid(upid),
+        (None, _) => error.hint("the operator of this server can allow more with PROXMOX_CALL_TIMEOUT"),
+    }
+}
+
+/// What became of what was sent.
+fn rest(task: Option<&str>, nothing_sent: bool) -> String {
     match task {
-        Some(upid) => error.hint("follow it with proxmox-wait-task").upid(upid),
-        None => error.hint("the operator of this server can allow more with PROXMOX_CALL_TIMEOUT"),
+        Some(upid) => format!("task {upid} goes on"),
+        None if nothing_sent => "nothing was changed".to_owned(),
+        None => "what was sent is done".to_owned(),
     }
 }
 

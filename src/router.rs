@@ -94,6 +94,12 @@ impl Tool {
     }
 }
 
+/// Those of which a model is told: not the one that changes things, where nothing may be changed.
+pub fn listed(app: &App) -> impl Iterator<Item = &'static Tool> {
+    let changes = tools::all().any(|entry| entry.effect > Effect::Read && app.has(entry));
+    TOOLS.iter().filter(move |tool| changes || tool.effect == Effect::Read)
+}
+
 /// The one of this name.
 pub fn named(name: &str) -> Option<&'static Tool> {
     TOOLS.iter().find(|tool| tool.name == name)

@@ -203,7 +203,8 @@ async fn a_call_that_takes_too_long_ends_with_what_was_done_and_the_task_that_go
         let (upid, done) = (error["upid"].as_str().unwrap(), error["done"].as_array().unwrap());
         assert!(upid.contains(":qmstart:") && done.len() > 1, "{reply}");
         assert!(done[0].as_str().unwrap().ends_with("/qemu/9000/clone"), "{reply}");
-        assert!(error["message"].as_str().unwrap().contains(&format!("task {upid} goes on")), "{reply}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&format!("task {upid} (qmstart")) && message.ends_with("goes on"), "{reply}");
         let passed = talk.passed();
         sleep(Duration::from_secs(60)).await;
         assert_eq!(talk.passed(), passed, "{era:?}: it goes on");

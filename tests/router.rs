@@ -197,6 +197,10 @@ async fn the_list_and_the_calls_agree_in_every_mode() {
                 assert!(allowed || tool.effect > Effect::Read, "{mode:?} {}: {words}", tool.name);
             }
             assert!(test.sent.writes().is_empty());
+            let policy = Settings { mode, api_write, ..Settings::everything().unwrap() };
+            let three =
+                start(Safety { face: Face::Router, policy, ..Safety::default() }).await.mcp.tools().await.unwrap();
+            assert_eq!(three.contains(&"proxmox-write".to_owned()), mode != Mode::ReadOnly, "{mode:?}");
         }
     }
 }

@@ -234,6 +234,7 @@ fn hints_say_what_a_tool_does() {
     }
     let execute = proxmox_mcp::tools::all().find(|entry| entry.name == "proxmox-guest-exec").unwrap();
     assert_eq!(execute.effect, Effect::Execute);
+    // It is there only where the operator says so.
     assert!(listed.iter().all(|tool| tool["name"] != "proxmox-api-write"));
 }
 

@@ -81,7 +81,7 @@ impl Server {
     fn tools(&self) -> &[Tool] {
         self.tools.get_or_init(|| {
             if self.app.face() == Face::Router {
-                return router::TOOLS.iter().map(describe_router).collect();
+                return router::listed(&self.app).map(describe_router).collect();
             }
             let clusters = self.app.names();
             // One for all that change something: there are many of them.
