@@ -1,5 +1,5 @@
 //! The way of a call that changes something: plan, approve, show or confirm, record, execute, tell. `dry_run`, `confirm`,
-//! `wait`, `timeout` and `poll_interval` exist here and nowhere else.
+//! `wait`, `timeout`, `poll_interval` and `cancel_task_on_abort` exist here and nowhere else.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     app,
-    audit::Intent,
+    audit::{End, Intent},
     call::{self, Answer, Cx, Person},
     checks,
     confirm::{Mode, Subject, looks},
@@ -18,6 +18,7 @@ use crate::{
     pve::{Reader, Request, WaitOptions},
     safety_snapshot::{self, Before},
     tool::{Action, Control},
+    undo::{Guests, Undoing, identity},
 };
 
 /// A VMID chosen by us and taken by another meanwhile is tried again with the next, this often.
@@ -27,6 +28,7 @@ const TRIES: usize = 5;
 pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> Result<Answer> {
     let given = Value::Object(args.clone());
     let order = Order::take(&T::CONTROL, &mut args);
+    let cx = Cx { stops_task: order.stops_task, ..cx };
     let tool: T = call::parse(args)?;
     let scope = call::scope(&cx);
     let reader = Reader::new(cx.client, &scope);
@@ -34,6 +36,9 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
     loop {
         scope.seen.begin();
         let mut plan = tool.plan(&reader).await?;
+        if let Some(undoing) = cx.undoes {
+            undoing.compare(&reader, &mut plan).await?;
+        }
         if let Some(what) = order.snapshot_first {
             plan = safety_snapshot::before(&reader, what, plan).await?;
         }
@@ -58,21 +63,14 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
         {
             continue;
         }
+        let recorded = record(&cx, &reader, &given, &plan, how).await;
         scope.seen.end();
-        let intent = Intent {
-            entry: cx.entry,
-            cluster: cx.client.name(),
-            client: cx.context.client.as_deref(),
-            given: &given,
-            plan: &plan,
-            confirmed: how,
-        };
-        let recorded = record(&cx, intent).await;
+        let _given_up = GivenUp(&cx);
         let outcome = match recorded {
             Ok(()) => execute::run(&cx, &reader, &tool, &plan, &approved, order.wait).await,
             Err(e) => Err(e),
         };
-        let outcome = end(&cx, outcome).await;
+        let outcome = end(&cx, &reader, &plan, outcome).await;
         if let (Some(vmid), Err(e)) = (plan.chosen_vmid, &outcome) {
             cx.client.vmids().release(vmid);
             // Only where nothing was made yet: a guest that a later step failed on is not made twice.
@@ -81,8 +79,16 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
                 continue;
             }
         }
-        return Answer::new(&outcome?);
+        return answer(&cx, outcome?);
     }
+}
+
+/// Names the cluster in the call that takes it back, where there are several.
+fn answer(cx: &Cx<'_>, mut outcome: Outcome) -> Result<Answer> {
+    if let Some(undo) = outcome.undo.as_mut().filter(|_| cx.app.clusters().len() > 1) {
+        undo.arguments.insert("cluster".to_owned(), cx.client.name().into());
+    }
+    Answer::new(&outcome)
 }
 
 /// Has the policy look at everything that is going to be sent.
@@ -185,21 +191,34 @@ async fn show(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, consent: Consent) -
     };
     let requests = plan.requests.iter().map(Shown::from).collect();
     let new = Outcome::new(state, plan);
-    Answer::new(&Outcome { requests, checked, problems, warnings, plan_id, next: Some(next), ..new })
+    answer(cx, Outcome { requests, checked, problems, warnings, plan_id, next: Some(next), ..new })
 }
 
 /// Puts on record what is going to be done: what cannot be recorded is not done.
-async fn record(cx: &Cx<'_>, intent: Intent<'_>) -> Result<()> {
+async fn record(cx: &Cx<'_>, reader: &Reader<'_>, given: &Value, plan: &Plan, how: &str) -> Result<()> {
     let Some(audit) = cx.app.audit() else { return Ok(()) };
+    let intent = Intent {
+        entry: cx.entry,
+        cluster: cx.client.name(),
+        who: cx.client.who(),
+        client: cx.context.client.as_deref(),
+        given,
+        plan,
+        confirmed: how,
+        undoes: cx.undoes.map(Undoing::id),
+        guests: identity::touched(reader, plan).await,
+    };
     let id = audit.begin(intent).await?;
     cx.trail.recorded(id);
     Ok(())
 }
 
 /// Puts on record what came of it.
-async fn end(cx: &Cx<'_>, outcome: Result<Outcome>) -> Result<Outcome> {
-    let (Some(audit), Some(id)) = (cx.app.audit(), cx.trail.take_record()) else { return outcome };
-    let written = audit.end(&id, &cx.trail.sent(), outcome.as_ref()).await;
+async fn end(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, outcome: Result<Outcome>) -> Result<Outcome> {
+    let Some(audit) = cx.app.audit().filter(|_| cx.trail.is_recorded()) else { return outcome };
+    let made = if outcome.is_ok() { identity::made(reader, plan).await } else { Guests::new() };
+    let Some(id) = cx.trail.take_record() else { return outcome };
+    let written = audit.end(&id, End { sent: &cx.trail.sent(), outcome: outcome.as_ref(), made }).await;
     if let Err(e) = &written {
         tracing::error!("what came of {id} is not on record: {e}");
     }
@@ -210,11 +229,31 @@ async fn end(cx: &Cx<'_>, outcome: Result<Outcome>) -> Result<Outcome> {
     })
 }
 
+/// Puts on record that nobody waits for the call any more, where it ends by that: its client has gone, or the server ends.
+struct GivenUp<'a>(&'a Cx<'a>);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        // A panic is put on record by who catches it.
+        if std::thread::panicking() {
+            return;
+        }
+        let (Some(audit), Some(id)) = (self.0.app.audit(), self.0.trail.take_record()) else { return };
+        let error = Error::new(Kind::Cancelled, "the call was given up: what it had sent may have taken effect");
+        let end = End { sent: &self.0.trail.sent(), outcome: Err(&error), made: Guests::new() };
+        // At once: nothing runs on that could do it later.
+        if let Err(e) = audit.end_now(&id, &end) {
+            tracing::error!("what came of {id} is not on record: {e}");
+        }
+    }
+}
+
 /// The control keys of a call.
 struct Order {
     dry_run: bool,
     confirm: Option<Value>,
     wait: Option<WaitOptions>,
+    stops_task: bool,
     snapshot_first: Option<Before>,
 }
 
@@ -223,6 +262,7 @@ impl Order {
         let mut flag = |key: &str, default: bool| args.remove(key).and_then(|v| v.as_bool()).unwrap_or(default);
         let dry_run = flag("dry_run", false);
         let wait = flag("wait", control.wait);
+        let stops_task = flag(STOPS_TASK, false);
         let snapshot_first = control.snapshot_first.filter(|_| flag("snapshot_first", false));
         // A guest that is given ten minutes to shut down is waited for that long, and a little longer.
         let own = args.get("timeout").and_then(Value::as_f64).filter(|_| control.timeout_key != "timeout");
@@ -233,7 +273,8 @@ impl Order {
         let timeout = seconds(control.timeout_key, default);
         let poll_interval = seconds("poll_interval", control.poll_interval);
         let confirm = args.remove("confirm");
-        Self { dry_run, confirm, wait: wait.then_some(WaitOptions { timeout, poll_interval }), snapshot_first }
+        let wait = wait.then_some(WaitOptions { timeout, poll_interval });
+        Self { dry_run, confirm, wait, stops_task, snapshot_first }
     }
 }
 
@@ -262,8 +303,15 @@ pub(crate) fn control_properties(control: &Control) -> Map<String, Value> {
         "poll_interval".to_owned(),
         json!({"type": "number", "minimum": 0.1, "maximum": 300, "default": control.poll_interval, "description": "Seconds between looks."}),
     );
+    keys.insert(
+        STOPS_TASK.to_owned(),
+        json!({"type": "boolean", "description": "Stop the task if this call is cancelled while it waits."}),
+    );
     keys
 }
+
+/// Taken by every action; listed for none, because few have a use for it.
+pub(crate) const STOPS_TASK: &str = "cancel_task_on_abort";
 
 /// A week: no task is waited for longer in one call.
 pub const MAX_SECONDS: u32 = 7 * 24 * 3600;

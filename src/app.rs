@@ -1,6 +1,6 @@
 //! What all calls share: the clusters, what the operator allows, the record of what was done, and the tools' schemas.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use serde_json::{Map, Value, json};
 
@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     policy::Policy,
     pve::Client,
+    router::Face,
     tool::Entry,
     tools,
 };
@@ -27,6 +28,8 @@ pub struct App {
     policy: Policy,
     confirm: Confirm,
     audit: Option<Audit>,
+    call_timeout: Option<Duration>,
+    face: Face,
     schemas: Vec<OnceLock<Map<String, Value>>>,
 }
 
@@ -41,7 +44,7 @@ impl App {
             .iter()
             .map(|cluster| Ok(Cluster { name: cluster.name.clone(), client: Client::new(cluster)? }))
             .collect::<Result<_>>()?;
-        Self::with_clusters(clusters, &config.safety)
+        Ok(Self::with_clusters(clusters, &config.safety)?.with_call_timeout(config.call_timeout))
     }
 
     /// With clients made by the caller: how tests put in a simulated cluster.
@@ -54,8 +57,19 @@ impl App {
             policy: Policy::new(safety.policy.clone()),
             confirm: Confirm::new(safety.confirm.clone())?,
             audit: safety.audit_file.as_ref().map(|file| Audit::open(file, safety.confirm.key.clone())).transpose()?,
+            call_timeout: None,
+            face: safety.face,
             schemas: tools::all().map(|_| OnceLock::new()).collect(),
         })
+    }
+
+    /// With the most that one call may take; `None`: as long as it likes.
+    pub fn with_call_timeout(self, call_timeout: Option<Duration>) -> Self {
+        Self { call_timeout, ..self }
+    }
+
+    pub fn call_timeout(&self) -> Option<Duration> {
+        self.call_timeout
     }
 
     pub fn policy(&self) -> &Policy {
@@ -71,6 +85,11 @@ impl App {
         self.audit.as_ref()
     }
 
+    /// Which tools a model is told of.
+    pub fn face(&self) -> Face {
+        self.face
+    }
+
     pub fn clusters(&self) -> &[Cluster] {
         &self.clusters
     }
@@ -82,17 +101,25 @@ impl App {
 
     /// The tools that a model is told of, with their input schemas as it is given them.
     pub fn tools(&self) -> impl Iterator<Item = (&'static Entry, Map<String, Value>)> {
-        let names = self.names();
-        tools::all().filter(|entry| self.lists(entry)).map(move |entry| {
-            let mut schema = entry.listed_schema(&names);
-            self.adapt(entry, &mut schema);
-            (entry, schema)
-        })
+        tools::all().filter(|entry| self.lists(entry)).map(|entry| (entry, self.listed(entry)))
+    }
+
+    /// A tool's input schema as a model is given it.
+    pub fn listed(&self, entry: &Entry) -> Map<String, Value> {
+        let mut schema = entry.listed_schema(&self.names());
+        self.adapt(entry, &mut schema);
+        schema
     }
 
     /// Whether a model is told of this tool.
     pub fn lists(&self, entry: &Entry) -> bool {
         self.policy.lists(entry.name, entry.effect, entry.api) && (!entry.audited || self.audit.is_some())
+    }
+
+    /// Whether this tool can be called, listed or not.
+    pub fn has(&self, entry: &Entry) -> bool {
+        let allowed = self.policy.allows_tool(entry.name, entry.effect, entry.api).is_ok();
+        allowed && (!entry.audited || self.audit.is_some())
     }
 
     /// The schema that a call's arguments are held to; `index` is the tool's place in the registry.
@@ -126,6 +153,12 @@ impl App {
             }
         };
         properties.insert("confirm".to_owned(), confirm);
+    }
+
+    /// The name of the cluster that a call is for, where there are several.
+    pub fn cluster_of<'a>(&'a self, args: &'a Map<String, Value>) -> Option<&'a str> {
+        let (first, _) = self.clusters.split_first().filter(|(_, more)| !more.is_empty())?;
+        Some(args.get("cluster").and_then(Value::as_str).unwrap_or(&first.name))
     }
 
     /// The cluster that a call names, else the first.

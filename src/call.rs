@@ -10,15 +10,21 @@ use tokio_util::sync::CancellationToken;
 pub use crate::app::{App, Cluster};
 use crate::{
     arguments,
+    audit::End,
     confirm::Mode,
-    error::{Error, Result},
-    everywhere, outside,
+    error::{Error, Kind, Result},
+    everywhere,
+    hand_over::HandOver,
+    limit::{self, Late},
+    outside,
     progress::Progress,
     pve::{Client, Reader, Scope, Seen},
-    render,
+    render, router,
+    safety_snapshot::Before,
     tool::{Entry, Query},
     tools,
     trail::Trail,
+    undo::{Guests, Undoing},
 };
 
 /// What one call brings along: where its progress goes, whether it was cancelled, and who is behind it.
@@ -29,6 +35,8 @@ pub struct Context {
     /// Name and version of the client, for the audit log.
     pub client: Option<String>,
     pub person: Person,
+    /// Where a task is left that the caller would rather follow by itself.
+    pub hand_over: Option<HandOver>,
 }
 
 /// Whom a call can ask whether to go on.
@@ -77,11 +85,27 @@ pub struct Cx<'a> {
     pub trail: Trail,
     /// A confirmation that the tool does not take by itself.
     pub confirm: Option<Value>,
+    /// The cluster was named, and is not just the first.
+    pub cluster_named: bool,
+    /// What is on record, where this call takes it back.
+    pub undoes: Option<&'a Undoing>,
+    /// Whether a task that is waited for is stopped where the call is cancelled.
+    pub stops_task: bool,
 }
 
 impl<'a> Cx<'a> {
     pub fn new(entry: &'static Entry, app: &'a App, client: &'a Client, context: &'a Context) -> Self {
-        Self { entry, app, client, context, trail: Trail::default(), confirm: None }
+        Self {
+            entry,
+            app,
+            client,
+            context,
+            trail: Trail::default(),
+            confirm: None,
+            cluster_named: false,
+            undoes: None,
+            stops_task: false,
+        }
     }
 }
 
@@ -89,11 +113,29 @@ impl<'a> Cx<'a> {
 ///
 /// # Errors
 /// Everything that can go wrong, a panic in the tool included: that is this call's error and nobody else's.
-pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &Context) -> Result<Answer> {
+pub async fn run(app: &App, name: &str, args: Map<String, Value>, context: &Context) -> Result<Answer> {
+    if let Some(tool) = router::named(name) {
+        return router::run(app, tool, args, context).await;
+    }
+    run_undoing(app, name, args, context, None).await
+}
+
+/// As [`run`], for a call that takes back what is on record.
+pub(crate) async fn run_undoing(
+    app: &App,
+    name: &str,
+    mut args: Map<String, Value>,
+    context: &Context,
+    undoes: Option<&Undoing>,
+) -> Result<Answer> {
     let Some((index, entry)) = tools::all().enumerate().find(|(_, entry)| entry.name == name) else {
         return Err(unknown_tool(name));
     };
     app.policy().allows_tool(entry.name, entry.effect, entry.api)?;
+    if entry.audited && app.audit().is_none() {
+        let error = Error::new(Kind::Denied, format!("{name} needs the audit log, and this server keeps none"));
+        return Err(error.hint("the operator of this server can have one kept with PROXMOX_AUDIT_FILE"));
+    }
     let confirm = confirmation(app, entry, &mut args);
     let everywhere = everywhere::asked(entry, app.clusters(), &mut args);
     let schema = app.schema(index, entry);
@@ -101,8 +143,9 @@ pub async fn run(app: &App, name: &str, mut args: Map<String, Value>, context: &
     if everywhere {
         return everywhere::run(app, entry, schema, args, context).await;
     }
+    let cluster_named = args.contains_key("cluster");
     let cluster = app.cluster(&mut args)?;
-    let cx = Cx { confirm, ..Cx::new(entry, app, &cluster.client, context) };
+    let cx = Cx { confirm, cluster_named, undoes, ..Cx::new(entry, app, &cluster.client, context) };
     guarded(cx, args).await
 }
 
@@ -118,28 +161,32 @@ fn confirmation(app: &App, entry: &Entry, args: &mut Map<String, Value>) -> Opti
     if wrong || !app.asks(entry) { args.remove("confirm") } else { None }
 }
 
-/// Runs a tool; a panic in it becomes this call's error, and nobody else's.
+/// Runs a tool for as long as it may take; a panic in it becomes this call's error, and nobody else's.
 pub(crate) async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answer> {
-    let (app, name, trail) = (cx.app, cx.entry.name, cx.trail.clone());
-    match AssertUnwindSafe((cx.entry.run)(cx, args)).catch_unwind().await {
-        Ok(result) => result,
-        Err(_) => {
-            let error = Error::internal(format!("a fault in {name}: the call was given up, the server goes on"))
-                .hint("what it had sent already may have taken effect: look at proxmox-list-tasks");
-            let error = error.done(trail.sent().into_iter().map(|sent| sent.request).collect());
-            if let (Some(audit), Some(id)) = (app.audit(), trail.take_record())
-                && let Err(e) = audit.end(&id, &trail.sent(), Err(&error)).await
-            {
-                tracing::error!("what came of {id} is not on record: {e}");
-            }
-            Err(error)
+    let (app, name, trail, cancel) = (cx.app, cx.entry.name, cx.trail.clone(), &cx.context.cancel);
+    let limit = app.call_timeout();
+    let call = AssertUnwindSafe((cx.entry.run)(cx, args)).catch_unwind();
+    let error = match (limit::within(limit, cancel, call).await, limit) {
+        (Err(Late(Some(Ok(Err(e))))), Some(limit)) if e.kind() == Kind::Cancelled => {
+            return Err(limit::too_long(limit, Some(&e), &trail));
         }
+        (Ok(Ok(result)) | Err(Late(Some(Ok(result)))), _) => return result,
+        (Err(Late(None)), Some(limit)) => limit::too_long(limit, None, &trail),
+        _ => Error::internal(format!("a fault in {name}: the call was given up, the server goes on"))
+            .hint("what it had sent already may have taken effect: look at proxmox-list-tasks")
+            .done(trail.sent().into_iter().map(|sent| sent.request).collect()),
+    };
+    if let (Some(audit), Some(id)) = (app.audit(), trail.take_record())
+        && let Err(e) = audit.end(&id, End { sent: &trail.sent(), outcome: Err(&error), made: Guests::new() }).await
+    {
+        tracing::error!("what came of {id} is not on record: {e}");
     }
+    Err(error)
 }
 
 /// Whether no tool has this name.
 pub fn is_unknown_tool(name: &str) -> bool {
-    tools::all().all(|entry| entry.name != name)
+    router::named(name).is_none() && tools::all().all(|entry| entry.name != name)
 }
 
 /// What to say of a tool that is not there.
@@ -167,6 +214,7 @@ pub(crate) fn scope(cx: &Cx<'_>) -> Scope {
     Scope {
         tool: cx.entry.name,
         api: cx.entry.api,
+        also: cx.entry.control.and_then(|control| control.snapshot_first).map_or(&[], Before::api),
         progress: cx.context.progress.clone(),
         cancel: cx.context.cancel.clone(),
         seen: Seen::default(),
@@ -182,7 +230,6 @@ mod tests {
     use super::*;
     use crate::{
         config::Safety,
-        error::Kind,
         sandbox::{Options, Sandbox},
         tool::{Deserialize, JsonSchema, Tool},
     };

@@ -45,6 +45,8 @@ pub struct Config {
     pub log_level: LevelFilter,
     /// The shared timeouts; each cluster has its own copy, possibly changed.
     pub timeouts: Timeouts,
+    /// The most that one call may take.
+    pub call_timeout: Option<Duration>,
     /// How long calls may go on when the server ends.
     pub shutdown_grace: Duration,
     /// The shared directory for uploads; as the timeouts.
@@ -233,6 +235,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     let strict = program.parsed(&table::REQUIRE_VERIFIED_TLS, "true or false", false, value::boolean)?;
     let log_level =
         program.parsed(&table::LOG_LEVEL, "off, error, warn, info, debug or trace", LevelFilter::WARN, value::level)?;
+    let call_timeout = program.parsed(&table::CALL_TIMEOUT, LIMIT_OR_NONE, Duration::ZERO, value::duration_or_none)?;
     let shutdown_grace =
         program.parsed(&table::SHUTDOWN_GRACE, LIMIT_OR_NONE, Duration::from_secs(10), value::duration_or_none)?;
     let with_clusters = with_clusters && !sandbox;
@@ -273,6 +276,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
         safety,
         log_level,
         timeouts: shared,
+        call_timeout: (!call_timeout.is_zero()).then_some(call_timeout),
         shutdown_grace,
         upload_dir,
         env_file: inputs.dotenv.as_ref().map(|file| file.path.clone()),

@@ -2,6 +2,8 @@
 //! asks. Nothing is kept between the question and the answer: a plan's id is a signature over the plan and what it was
 //! made from, so a changed cluster or other arguments make another.
 
+mod question;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
@@ -9,6 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
+
+pub use self::question::{Asked, pending, question};
 
 use crate::{
     key::{Key, hex},
@@ -51,6 +55,8 @@ pub struct Settings {
     pub key: Option<Key>,
 }
 
+/// How often one call asks a person: the cluster may change while somebody thinks.
+pub const QUESTIONS: u8 = 3;
 /// How long a plan's id is good for.
 pub const GOOD_FOR: Duration = Duration::from_secs(600);
 
@@ -183,30 +189,6 @@ fn moves(request: &str) -> bool {
         ["/nodes", "/status", "/storage", "/content", "/nextid", "cluster/resources", "/rrddata", "/lxc", "/qemu"];
     let ends = ends.iter().chain(&["/tasks", "/time", "/status/current"]);
     ends.into_iter().any(|end| path.ends_with(end)) || path.contains("/tasks/") || path.contains("/agent/")
-}
-
-/// What is asked of a person: the plan in words.
-pub fn question(tool: &str, plan: &serde_json::Value) -> String {
-    let mut lines = vec![format!("{tool}: {}", plan["summary"].as_str().unwrap_or_default())];
-    for change in plan["changes"].as_array().into_iter().flatten() {
-        let value = |key: &str| change[key].as_str().unwrap_or("(not set)").to_owned();
-        lines.push(format!("{}: {} → {}", value("key"), value("old"), value("new")));
-    }
-    for request in plan["requests"].as_array().into_iter().flatten() {
-        let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
-        let params = request["params"].as_object().filter(|params| !params.is_empty());
-        let params = params.map(|params| format!(" {}", serde_json::Value::Object(params.clone()))).unwrap_or_default();
-        lines.push(format!("{} {}{params}", text("method"), text("path")));
-    }
-    for (key, word) in [("warnings", "warning"), ("problems", "problem")] {
-        for text in plan[key].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str) {
-            lines.push(format!("{word}: {text}"));
-        }
-    }
-    if let Some(why) = plan["no_undo"].as_str() {
-        lines.push(format!("It cannot be undone: {why}"));
-    }
-    lines.join("\n")
 }
 
 /// Seconds since 1970.

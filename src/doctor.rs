@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use self::tools::Family;
 use crate::{
-    config::{ClusterConfig, Config, Origin, Source},
+    audit::{self, Log},
+    config::{ClusterConfig, Config, Origin, Safety, Source},
     error::Result,
     pve::Client,
 };
@@ -29,6 +30,9 @@ pub struct Report {
     /// What the settings themselves leave in doubt.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The record of changes, where one is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Check>,
     pub clusters: Vec<Cluster>,
 }
 
@@ -98,8 +102,26 @@ pub async fn examine(config: &Config) -> Report {
         env_file: config.env_file.as_ref().map(|path| path.display().to_string()),
         settings: used(&config.sources),
         warnings: config.warnings.clone(),
+        audit: audit(&config.safety).await,
         clusters: futures::future::join_all(clusters).await,
     }
+}
+
+/// Where the audit log is, and whether it is whole. One that is not there yet is made with the first start.
+async fn audit(safety: &Safety) -> Option<Check> {
+    let file = safety.audit_file.clone()?;
+    let name = file.display().to_string();
+    if !file.exists() {
+        return Some(Check::ok("audit", format!("{name} is not there yet: the server begins it when it starts")));
+    }
+    let log = Log::new(file, safety.confirm.key.clone());
+    let found = tokio::task::spawn_blocking(move || audit::verify(&[log])).await;
+    Some(match found {
+        Ok(Ok(report)) => Check::ok("audit", format!("{name} is whole: {} calls since {}", report.calls, report.from)),
+        Ok(Err(fault)) => Check::new("audit", Verdict::Failed, format!("{name}: {fault}"))
+            .hint("put it, its head and its key aside, find out who changed it, and begin a new one"),
+        Err(e) => Check::new("audit", Verdict::Failed, format!("{name}: {e}")),
+    })
 }
 
 /// Examines one cluster through the clients that `connect` makes: one for each endpoint, so that each is really tried.
@@ -125,7 +147,7 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         let checks = self.clusters.iter().flat_map(|cluster| &cluster.checks);
         let of_settings = if self.warnings.is_empty() { Verdict::Ok } else { Verdict::Warning };
-        checks.map(|check| check.verdict).fold(of_settings, Verdict::max)
+        checks.chain(&self.audit).map(|check| check.verdict).fold(of_settings, Verdict::max)
     }
 
     /// 1 where a check failed, otherwise 0: warnings leave the cluster usable.
@@ -143,19 +165,14 @@ impl Report {
         for warning in &self.warnings {
             let _ = writeln!(out, "  [warn] settings: {warning}");
         }
+        if let Some(check) = &self.audit {
+            write_check(&mut out, check);
+        }
         for cluster in &self.clusters {
             let _ = writeln!(out, "cluster {}", cluster.name);
             write_settings(&mut out, &cluster.settings);
             for check in &cluster.checks {
-                let mark = match check.verdict {
-                    Verdict::Ok => " ok ",
-                    Verdict::Warning => "warn",
-                    Verdict::Failed => "FAIL",
-                };
-                let _ = writeln!(out, "  [{mark}] {}: {}", check.name, check.text.replace('\n', "\n         "));
-                if let Some(hint) = &check.hint {
-                    let _ = writeln!(out, "         try: {hint}");
-                }
+                write_check(&mut out, check);
             }
             write_tools(&mut out, &cluster.tools);
         }
@@ -180,6 +197,18 @@ fn write_tools(out: &mut String, families: &[Family]) {
     }
     if work < tools {
         let _ = writeln!(out, "    `proxmox-mcp mint --for TOOLSETS` prints the commands that give what is lacking");
+    }
+}
+
+fn write_check(out: &mut String, check: &Check) {
+    let mark = match check.verdict {
+        Verdict::Ok => " ok ",
+        Verdict::Warning => "warn",
+        Verdict::Failed => "FAIL",
+    };
+    let _ = writeln!(out, "  [{mark}] {}: {}", check.name, check.text.replace('\n', "\n         "));
+    if let Some(hint) = &check.hint {
+        let _ = writeln!(out, "         try: {hint}");
     }
 }
 

@@ -1,13 +1,15 @@
 //! Carries out an approved plan: sends each request once, waits for its task, and says truthfully how far it got. An
 //! answer that was lost is looked for in the task list before it is called unclear.
 
+pub mod abort;
+
 use futures::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::{
     call::Cx,
-    error::{Error, Result},
+    error::{Error, Kind, Result},
     plan::{Goal, Outcome, Plan, State},
     policy::Approved,
     pve::{ExitStatus, Reader, TaskEnd, Upid, WaitOptions, Waited},
@@ -34,6 +36,10 @@ pub async fn run<T: Action>(
     let (mut done, mut answers) = (Vec::new(), Vec::new());
     for (i, request) in approved.iter().enumerate() {
         let last = i + 1 == approved.len();
+        if cx.context.cancel.is_cancelled() {
+            let error = Error::new(Kind::Cancelled, format!("the call was cancelled before {}", request.request()));
+            return Err(with_done(error.hint("it was not sent"), &done));
+        }
         let renewed = match &plan.safety {
             Some(taken) if i == 1 => taken.renewed(reader, request).await.map_err(|e| with_done(e, &done))?,
             _ => None,
@@ -50,7 +56,15 @@ pub async fn run<T: Action>(
                 outcome.next = Some(follow(&upid));
                 break;
             };
-            match reader.wait(&upid, wait).await.map_err(|e| with_done(e, &done))? {
+            if let Some(hand_over) = cx.context.hand_over.as_ref().filter(|_| !T::LOOKS_AFTER)
+                && approved.len() == 1
+                && !upid.is_queued_only()
+            {
+                hand_over.give(cx.client.name(), &upid);
+                outcome.state = State::Running;
+                break;
+            }
+            match waited(cx, reader, &upid, wait).await.map_err(|e| with_done(e, &done))? {
                 Waited::Done(end) => {
                     note(&mut outcome, &end);
                     if end.queued_only {
@@ -109,7 +123,7 @@ async fn side_by_side(
         }
     }
     let ends = match wait {
-        Some(wait) => join_all(begun.iter().map(|(_, upid)| reader.wait(upid, wait))).await,
+        Some(wait) => join_all(begun.iter().map(|(_, upid)| waited(cx, reader, upid, wait))).await,
         None => Vec::new(),
     };
     let mut ends = ends.into_iter();
@@ -151,6 +165,14 @@ async fn side_by_side(
     Ok(outcome)
 }
 
+/// Waits for a task; stops it where the caller gave up and wanted that.
+async fn waited(cx: &Cx<'_>, reader: &Reader<'_>, upid: &Upid, wait: WaitOptions) -> Result<Waited> {
+    match reader.wait(upid, wait).await {
+        Err(e) if e.kind() == Kind::Cancelled && cx.stops_task => Err(abort::stop(cx, reader, upid).await),
+        waited => waited,
+    }
+}
+
 /// Clients want the result of every tool to be an object.
 fn object(result: Value) -> Map<String, Value> {
     match result {
@@ -171,6 +193,10 @@ fn follow(upid: &Upid) -> String {
 async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
     reader.check(approved.request())?;
     cx.app.policy().not_frozen()?;
+    if cx.context.cancel.is_cancelled() {
+        let message = format!("the call was cancelled before {} was sent", approved.request());
+        return Err(Error::new(Kind::Cancelled, message));
+    }
     cx.trail.sending(approved.request());
     let before = Instant::now();
     let sent = match &approved.request().file {

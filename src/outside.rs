@@ -39,7 +39,7 @@ pub fn join(marks: &mut Map<String, Value>, more: Value) {
 
 /// Adds the field to a result's schema, where the result may have it.
 pub fn declare(schema: &mut Map<String, Value>) {
-    if !may_hold(schema) {
+    if !may_hold(schema, "") {
         return;
     }
     if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
@@ -50,13 +50,14 @@ pub fn declare(schema: &mut Map<String, Value>) {
 }
 
 /// Whether something of this shape may hold text from outside.
-fn may_hold(schema: &Map<String, Value>) -> bool {
-    let below = |schema: &Value| schema.as_object().is_some_and(may_hold);
+fn may_hold(schema: &Map<String, Value>, key: &str) -> bool {
+    let below = |schema: &Value, key: &str| schema.as_object().is_some_and(|schema| may_hold(schema, key));
     if let Some(Value::Object(fields)) = schema.get("properties") {
-        return fields.iter().any(|(key, field)| is_text(key) || is_of_a_kind(key) || below(field));
+        let holds = |name: &str| (is_text(name) && !(name == "name" && has_own_names(key))) || is_of_a_kind(name);
+        return fields.iter().any(|(name, field)| holds(name) || below(field, name));
     }
     match schema.get("items") {
-        Some(items) => below(items),
+        Some(items) => below(items, key),
         // An object of any fields, or anything at all.
         None => schema.get("type").is_none_or(|kind| kind == "object"),
     }
@@ -185,8 +186,7 @@ impl Walk {
     /// Whether a field holds text from outside, if it holds any.
     fn is_outside(&self, parent: &str, key: &str, value: &Value, top: bool, told: bool) -> bool {
         match key {
-            // Proxmox's own names, and the operator's for the clusters; what an undo call says is its caller's.
-            "name" => !matches!(parent, "methods" | "attributes" | "clusters" | "arguments"),
+            "name" => !has_own_names(parent),
             // A level, in a firewall's rules.
             "log" => !matches!(parent, "rules" | "params"),
             // Of firewalls and inventories it is this program's own.
@@ -200,6 +200,12 @@ impl Walk {
             key => is_text(key),
         }
     }
+}
+
+/// Things with names that are no text from outside: Proxmox's methods, what disks tell of themselves, the operator's clusters,
+/// and what an undo call names.
+fn has_own_names(parent: &str) -> bool {
+    matches!(parent, "methods" | "attributes" | "clusters" | "arguments")
 }
 
 fn holds_text(value: &Value) -> bool {

@@ -1,7 +1,7 @@
 //! What an action is going to do (a plan: the exact requests, in order) and what came of it (an outcome).
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -157,7 +157,7 @@ impl Plan {
 }
 
 /// One changed key of a configuration, in Proxmox's own notation; secrets are masked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     pub key: String,
     /// Absent: it was not set.
@@ -233,7 +233,7 @@ pub struct Outcome {
 }
 
 /// A call that takes something back, ready to be made.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct UndoCall {
     pub tool: String,
     pub arguments: Map<String, Value>,

@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     error::{Error, Kind, Result},
-    pve::Request,
+    pve::{Request, Upid},
 };
 
 /// What a tool, or a single request, does to the cluster. One per tool: hints, listing, confirmation and documents
@@ -139,6 +139,19 @@ impl Policy {
         }
         guard::check(&self.settings, &Reach::of(requests), facts)?;
         Ok(requests.iter().cloned().map(Approved).collect())
+    }
+
+    /// Approves that a task is stopped because the call that began it was given up. It is not judged as the DELETE that it
+    /// is: what the task does was approved when it began, and stopping it takes away nothing that was there before. So it
+    /// passes wherever anything may be changed; for tasks of other calls there is a tool, which is judged like any.
+    ///
+    /// # Errors
+    /// `Denied` in the mode read-only, and while changes are frozen.
+    pub fn approve_abort(&self, upid: &Upid) -> Result<Approved> {
+        let request = Request::delete(upid.path());
+        self.allows(&request.to_string(), Effect::Write)?;
+        self.not_frozen()?;
+        Ok(Approved(request))
     }
 
     /// Whether nothing is to be changed just now: asked before a plan is shown for confirmation, and before each request.

@@ -30,6 +30,20 @@ pub enum Before {
     Restore,
 }
 
+impl Before {
+    /// The requests that this takes, in the notation of [`crate::pve::Scope`].
+    pub const fn api(self) -> &'static [&'static str] {
+        match self {
+            Self::Configure | Self::Rollback => &[
+                "GET /nodes/{node}/time",
+                "GET /nodes/{node}/{type}/{vmid}/feature",
+                "POST /nodes/{node}/{type}/{vmid}/snapshot",
+            ],
+            Self::Restore => &["GET /nodes/{node}/time", "POST /nodes/{node}/vzdump"],
+        }
+    }
+}
+
 /// Taken before the plan's own first request.
 #[derive(Debug)]
 pub struct Taken {
@@ -144,7 +158,10 @@ async fn snapshot(pve: &Reader<'_>, what: Before, guest: Guest, mut plan: Plan) 
             if guest.is_running() {
                 back["start"] = true.into();
             }
-            Some(Undo::call("proxmox-rollback-snapshot", back).note("not what was in its memory"))
+            Some(
+                Undo::call("proxmox-rollback-snapshot", back)
+                    .note("not what was in its memory, nor changes that were pending"),
+            )
         }
         _ => undo.map(|undo| undo.note(format!("snapshot {name} has its disks too"))),
     };

@@ -53,6 +53,10 @@ pub trait Action: Tool {
     /// Bad arguments, and whatever Proxmox refuses to show.
     fn plan(&self, pve: &Reader<'_>) -> impl Future<Output = Result<Plan>> + Send;
 
+    /// Whether somebody has to be there when its task has ended: where `result`, `undo` or `goes_on` is written. The task of
+    /// any other can be left to a caller who follows it by itself.
+    const LOOKS_AFTER: bool = false;
+
     /// Reads what came of it, once every request was answered and waited for: becomes the outcome's `result`. Most actions
     /// have nothing to add.
     ///
@@ -151,7 +155,8 @@ impl Control {
     }
 }
 
-type Run = for<'a> fn(Cx<'a>, Map<String, Value>) -> Pin<Box<dyn Future<Output = Result<Answer>> + Send + 'a>>;
+pub(crate) type Run =
+    for<'a> fn(Cx<'a>, Map<String, Value>) -> Pin<Box<dyn Future<Output = Result<Answer>> + Send + 'a>>;
 
 /// A tool as every face sees it.
 #[derive(Clone, Copy)]
@@ -214,6 +219,30 @@ impl Entry {
             output: schema::of_output::<Outcome>,
             run: |cx, args| Box::pin(action::run::<T>(cx, args)),
         }
+    }
+
+    /// A tool that runs another one by what is on record of it; that one is what is planned, judged and confirmed. `T` has
+    /// the arguments, but for those that both take.
+    pub const fn by_record<T: Tool>(effect: Effect, control: Control, run: Run) -> Self {
+        Self {
+            example: T::EXAMPLE,
+            many: false,
+            everywhere: false,
+            audited: true,
+            name: T::NAME,
+            title: T::TITLE,
+            effect,
+            api: T::API,
+            control: Some(control),
+            input: schema::of_input::<T>,
+            output: schema::of_output::<Outcome>,
+            run,
+        }
+    }
+
+    /// Whether something may be lost by it.
+    pub fn may_destroy(&self) -> bool {
+        self.effect >= Effect::Destroy || self.audited
     }
 
     /// What the model reads.

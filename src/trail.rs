@@ -44,6 +44,9 @@ impl Trail {
         // A second try of the same call is an entry of its own.
         steps.sent.clear();
     }
+    pub fn is_recorded(&self) -> bool {
+        self.lock().record.is_some()
+    }
     pub fn take_record(&self) -> Option<String> {
         self.lock().record.take()
     }

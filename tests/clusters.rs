@@ -76,6 +76,7 @@ async fn all_puts_the_rows_of_every_cluster_together_and_names_it_in_each() {
     let each = ["home", "work"].map(|name| call(&app, "proxmox-list-vms", json!({"cluster": name})));
     let [home, work] = futures::future::join_all(each).await.try_into().unwrap();
     let all = call(&app, "proxmox-list-vms", json!({"cluster": "all"})).await;
+    assert_eq!(all["untrusted"], json!(["vms[].name", "vms[].tags"]), "each is named once");
     let sum = |at: &str| home.pointer(at).unwrap().as_u64().unwrap() + work.pointer(at).unwrap().as_u64().unwrap();
     assert_eq!(all["total"], sum("/total"));
     assert_eq!(all["counts"]["running"], sum("/counts/running"));

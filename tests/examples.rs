@@ -4,20 +4,8 @@
 
 mod support;
 
-use proxmox_mcp::tool::Entry;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-
-/// The arguments of a tool's example; `UPID:…` stands for the newest task of the cluster.
-async fn arguments(test: &support::Test, entry: &Entry) -> Value {
-    let mut arguments: Value =
-        serde_json::from_str(entry.example.1).unwrap_or_else(|e| panic!("{}: its example is no JSON: {e}", entry.name));
-    if arguments["upid"] == "UPID:…" {
-        let tasks = test.call("proxmox-list-tasks", json!({"limit": 1})).await;
-        arguments["upid"] = tasks["tasks"][0]["upid"].clone();
-    }
-    arguments
-}
 
 /// What no answer may hold: the credentials, and the passwords that were given.
 fn secrets(test: &support::Test, arguments: &Value) -> Vec<String> {
@@ -41,7 +29,7 @@ async fn every_example_runs() {
     for entry in proxmox_mcp::tools::all() {
         assert!(entry.example.0.len() > 9, "{}: no question", entry.name);
         let test = support::start(support::options()).await;
-        let arguments = arguments(&test, entry).await;
+        let arguments = test.example(entry).await;
         let secrets = secrets(&test, &arguments);
         let result = test.call(entry.name, arguments).await;
         for secret in secrets {
@@ -57,7 +45,7 @@ async fn every_example_runs() {
 async fn every_example_as_a_dry_run_sends_nothing_that_changes() {
     for entry in proxmox_mcp::tools::all().filter(|entry| entry.control.is_some()) {
         let test = support::start(support::options()).await;
-        let mut arguments = arguments(&test, entry).await;
+        let mut arguments = test.example(entry).await;
         arguments["dry_run"] = json!(true);
         arguments.as_object_mut().unwrap().remove("confirm");
         let result = test.call(entry.name, arguments).await;

@@ -76,6 +76,23 @@ fn plans_are_sent_in_one_place_and_approved_in_one_place() {
     assert_eq!(offenders("", &["Approved("], &["policy.rs"]), Vec::<String>::new());
 }
 
+/// A task whose tool has something to do at its end is not left to others.
+#[test]
+fn who_has_something_to_do_when_its_task_has_ended_says_so() {
+    let mut seen = 0;
+    for (name, code) in sources("tools") {
+        for action in code.split("impl Action for ").skip(1) {
+            // Up to the end of the block: the first brace at the line's beginning.
+            let action = action.split("\n}").next().unwrap();
+            let does = ["fn result(", "fn undo(", "fn goes_on("].iter().any(|method| action.contains(method));
+            let says = action.contains("const LOOKS_AFTER: bool = true;");
+            assert_eq!(does, says, "{name}: {}", action.lines().next().unwrap());
+            seen += usize::from(does);
+        }
+    }
+    assert!(seen > 5, "the search itself does not work");
+}
+
 #[test]
 fn every_file_says_what_it_is_for() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

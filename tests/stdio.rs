@@ -28,10 +28,10 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        Self::with_grace("10")
+        Self::with("PROXMOX_SHUTDOWN_GRACE", "10")
     }
-    fn with_grace(seconds: &str) -> Self {
-        let mut child = program(&["--sandbox"]).env("PROXMOX_SHUTDOWN_GRACE", seconds).spawn().unwrap();
+    fn with(setting: &str, value: &str) -> Self {
+        let mut child = program(&["--sandbox"]).env(setting, value).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         let mut server = Self { child, stdin, stdout };
         server.send(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
@@ -124,7 +124,7 @@ fn a_call_under_way_is_answered_after_stdin_was_closed() {
 /// More than what the protocol's library waits for.
 #[test]
 fn a_call_that_takes_long_is_answered_too_after_stdin_was_closed() {
-    let mut server = Server::with_grace("60");
+    let mut server = Server::with("PROXMOX_SHUTDOWN_GRACE", "60");
     server.start_cloning(107);
     drop(server.stdin.take());
     let reply = server.reply();
@@ -138,7 +138,7 @@ fn a_call_that_takes_long_is_answered_too_after_stdin_was_closed() {
 
 #[test]
 fn a_call_that_outlasts_the_grace_is_answered_with_the_task_that_goes_on() {
-    let mut server = Server::with_grace("0.1");
+    let mut server = Server::with("PROXMOX_SHUTDOWN_GRACE", "0.1");
     server.start_cloning(107);
     drop(server.stdin.take());
     let reply = server.reply();
@@ -152,7 +152,7 @@ fn a_call_that_outlasts_the_grace_is_answered_with_the_task_that_goes_on() {
 #[test]
 fn a_signal_ends_the_reading_and_then_the_program_but_no_call() {
     for name in ["TERM", "INT"] {
-        let mut server = Server::with_grace("60");
+        let mut server = Server::with("PROXMOX_SHUTDOWN_GRACE", "60");
         server.start_cloning(9000);
         server.signal(name);
         let reply = server.reply();
@@ -218,13 +218,14 @@ fn stdout_holds_replies_and_nothing_else_whatever_tool_is_called() {
 /// What clients go by when they ask their user.
 #[test]
 fn hints_say_what_a_tool_does() {
-    use proxmox_mcp::policy::Effect;
-    let mut server = Server::start();
+    use proxmox_mcp::{policy::Effect, tool::Entry};
+    let mut server = Server::with("PROXMOX_TOOLSETS", "all");
     server.send(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}));
     let listed = server.reply();
     let listed = listed["result"]["tools"].as_array().unwrap();
-    // proxmox-api-write is there only where the operator says so.
-    for entry in proxmox_mcp::tools::all().filter(|entry| entry.name != "proxmox-api-write") {
+    // These are there only where the operator says so.
+    let optional = |entry: &&Entry| entry.name == "proxmox-api-write" || entry.audited;
+    for entry in proxmox_mcp::tools::all().filter(|entry| !optional(entry)) {
         let tool = listed.iter().find(|tool| tool["name"] == entry.name).unwrap();
         let hints = &tool["annotations"];
         assert_eq!(hints["readOnlyHint"], entry.effect == Effect::Read, "{}", entry.name);
@@ -233,6 +234,7 @@ fn hints_say_what_a_tool_does() {
     }
     let execute = proxmox_mcp::tools::all().find(|entry| entry.name == "proxmox-guest-exec").unwrap();
     assert_eq!(execute.effect, Effect::Execute);
+    // It is there only where the operator says so.
     assert!(listed.iter().all(|tool| tool["name"] != "proxmox-api-write"));
 }
 

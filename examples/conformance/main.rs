@@ -59,6 +59,11 @@ impl Subject {
         Self { ours, tasks: TaskManager::new(), state, changes: broadcast::channel(16).0 }
     }
 
+    /// For another session.
+    fn another(&self) -> Self {
+        Self { ours: self.ours.another(), ..self.clone() }
+    }
+
     /// Ours, and what the fixtures need beyond them.
     fn capabilities(&self) -> ServerCapabilities {
         let mut all = self.ours.get_info().capabilities;
@@ -322,7 +327,7 @@ async fn main() {
         "http://[::1]:*",
     ]);
     let sessions = Arc::new(LocalSessionManager::default());
-    let service = StreamableHttpService::new(move || Ok(subject.clone()), sessions, config);
+    let service = StreamableHttpService::new(move || Ok(subject.another()), sessions, config);
 
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
     println!("http://{}/mcp", listener.local_addr().unwrap());

@@ -1,14 +1,19 @@
 //! `call`: one call of one tool. JSON on stdout, a progress bar on stderr; exit 0 done, 1 a tool's error, 2 wrong use.
 
-use std::process::ExitCode;
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::{FAILED, USAGE, bars::Bar, complain, open, print};
 use crate::{
-    call::{self, Context},
+    call::{self, Answer, App, Context, Person},
     config::Config,
+    confirm::{Asked, GOOD_FOR, Mode, QUESTIONS, pending, question},
     error::{Error, Kind, Result},
 };
 
@@ -26,16 +31,14 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     let words = matches.get_many::<String>("arguments").into_iter().flatten().map(String::as_str);
     let arguments = arguments(matches.get_one::<String>("json").map(String::as_str), words)?;
     let (app, _cluster) = open(config).await?;
-    let bar = Bar::new(&tool);
-    let context = Context { progress: bar.progress(), ..Context::default() };
-    let cancel = context.cancel.clone();
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            cancel.cancel();
+            stop.cancel();
         }
     });
-    let outcome = call::run(&app, &tool, arguments, &context).await;
-    bar.clear();
+    let outcome = confirmed(&app, &tool, &arguments, &cancel).await;
     let (data, code) = match outcome {
         Ok(answer) if answer.data["state"] == "needs_confirmation" => (answer.data, USAGE),
         Ok(answer) => (answer.data, 0),
@@ -47,6 +50,65 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     };
     print(&serde_json::to_string_pretty(&data).map_err(|e| Error::internal(e.to_string()))?);
     Ok(code.into())
+}
+
+/// Calls the tool, and asks on the terminal where a person has to say yes.
+async fn confirmed(
+    app: &App,
+    tool: &str,
+    arguments: &Map<String, Value>,
+    cancel: &CancellationToken,
+) -> Result<Answer> {
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let mut person = if terminal { Person::CanBeAsked } else { Person::Nobody("stdin is no terminal") };
+    for asked in 0.. {
+        let bar = Bar::new(tool);
+        let context = Context {
+            progress: bar.progress(),
+            cancel: cancel.clone(),
+            client: Some("the command line".to_owned()),
+            person,
+            hand_over: None,
+        };
+        let answer = call::run(app, tool, arguments.clone(), &context).await;
+        bar.clear();
+        let answer = answer?;
+        let waits = pending(&answer.data).filter(|_| terminal && app.confirm().mode() == Mode::Human);
+        let Some(Asked { plan_id, summary }) = waits else { return Ok(answer) };
+        if asked == QUESTIONS {
+            break;
+        }
+        if !ask(&question(tool, app.cluster_of(arguments), &answer.data), cancel).await {
+            return Err(Error::new(Kind::Denied, format!("nobody said yes: {summary}")).hint("nothing was sent"));
+        }
+        person = Person::SaidYes(plan_id);
+    }
+    let message = format!("the plan changed {QUESTIONS} times while it was asked about");
+    Err(Error::new(Kind::Conflict, message).hint("nothing was sent; something else is changing the same things"))
+}
+
+/// Asks on stderr and reads a line of stdin; whatever is no yes, or comes too late, is a no.
+async fn ask(question: &str, cancel: &CancellationToken) -> bool {
+    drop(write!(std::io::stderr(), "{question}\n\nDo it? [y/N] "));
+    let (answered, answer) = tokio::sync::oneshot::channel();
+    // A thread of its own, which nothing waits for when the program ends.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        // Whoever asked may have gone.
+        let _ = answered.send(read.is_ok() && is_yes(&line));
+    });
+    let said = tokio::select! {
+        said = answer => said.unwrap_or(false),
+        () = cancel.cancelled() => false,
+        () = tokio::time::sleep(GOOD_FOR) => false,
+    };
+    drop(writeln!(std::io::stderr()));
+    said
+}
+
+fn is_yes(line: &str) -> bool {
+    ["y", "yes"].iter().any(|yes| line.trim().eq_ignore_ascii_case(yes))
 }
 
 /// The arguments of a call from the command line's words. Types are brought in order by the tool's schema later.
@@ -77,6 +139,12 @@ mod tests {
 
     fn read(json: Option<&str>, words: &[&str]) -> Result<Value, String> {
         arguments(json, words.iter().copied()).map(Value::Object).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        assert!(["y\n", "Yes\n", " YES "].iter().all(|line| is_yes(line)));
+        assert!(["", "\n", "n\n", "yesno\n", "ja\n"].iter().all(|line| !is_yes(line)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     mcp,
 };
 
+mod audit;
 mod bars;
 mod call;
 mod demo;
@@ -47,7 +48,8 @@ pub fn command() -> Command {
         .subcommand(call::command())
         .subcommand(
             Command::new("tools")
-                .about("List the tools")
+                .about("List the tools, or find some by words")
+                .arg(Arg::new("words").value_name("WORDS").num_args(0..).help("What to find: `snapshot`, `list vms`"))
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("With schemas, as JSON")),
         )
         .subcommand(
@@ -56,6 +58,7 @@ pub fn command() -> Command {
         .subcommand(sandbox::command())
         .subcommand(doctor::command())
         .subcommand(mint::command())
+        .subcommand(audit::command())
 }
 
 /// Runs the program.
@@ -82,10 +85,14 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
 async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     // These need no cluster, so none need be configured.
     match matches.subcommand() {
-        Some(("tools", args)) => return tools::run(args.get_flag("json")),
+        Some(("tools", args)) => {
+            let words = args.get_many::<String>("words").into_iter().flatten().cloned().collect::<Vec<_>>();
+            return tools::run(&words.join(" "), args.get_flag("json"));
+        }
         Some(("demo", _)) => return demo::run().await,
         Some(("sandbox", args)) => return sandbox::run(args).await,
         Some(("mint", args)) => return mint::run(args),
+        Some(("audit", args)) => return audit::run(&config::load_without_clusters(matches)?, args),
         _ => {}
     }
     let config = config::load(matches)?;

@@ -1,4 +1,4 @@
-//! `tools`: the catalogue, as a table or with schemas as JSON.
+//! `tools`: the catalogue, or what is found of it, as a table or with schemas as JSON.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,20 @@ use serde_json::{Value, json};
 
 use super::print;
 use crate::{
+    app::App,
+    config::Safety,
     error::{Error, Result},
-    policy::Effect,
-    tools,
+    policy::{Effect, Settings},
+    router, tools,
 };
 
-pub fn run(as_json: bool) -> Result<ExitCode> {
+/// How many tools are shown of those that are found.
+const FOUND: usize = 10;
+
+pub fn run(words: &str, as_json: bool) -> Result<ExitCode> {
+    if !words.is_empty() {
+        return find(words, as_json);
+    }
     if as_json {
         let all: Vec<Value> = tools::FAMILIES
             .iter()
@@ -39,6 +47,26 @@ pub fn run(as_json: bool) -> Result<ExitCode> {
             };
             print(&format!("  {:<width$} {mark:<9} {}", tool.name, tool.title));
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All tools are searched, whatever a server may be told to leave out.
+fn find(words: &str, as_json: bool) -> Result<ExitCode> {
+    let everything = Safety { policy: Settings::everything()?, ..Safety::default() };
+    let found = router::find(&App::with_clusters(Vec::new(), &everything)?, words, FOUND);
+    if as_json {
+        print(&serde_json::to_string_pretty(&found).map_err(|e| Error::internal(e.to_string()))?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let tools: Vec<&Value> = found["tools"].as_array().into_iter().flatten().collect();
+    let text = |tool: &Value, key: &str| tool[key].as_str().unwrap_or_default().to_owned();
+    let width = tools.iter().map(|tool| text(tool, "name").len()).max().unwrap_or_default();
+    for tool in &tools {
+        print(&format!("{:<width$}  {}", text(tool, "name"), text(tool, "description")));
+    }
+    if tools.is_empty() {
+        print(&format!("no tool fits '{words}'"));
     }
     Ok(ExitCode::SUCCESS)
 }

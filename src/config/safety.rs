@@ -16,6 +16,7 @@ use crate::{
         rules::{Names, Rules},
     },
     pve::size,
+    router::Face,
     toolsets::{self, Chosen},
 };
 
@@ -26,6 +27,8 @@ pub struct Safety {
     pub confirm: confirm::Settings,
     /// Where changes are recorded.
     pub audit_file: Option<PathBuf>,
+    /// Which tools a model is told of.
+    pub face: Face,
 }
 
 pub fn safety(lookup: &mut Lookup<'_>) -> Result<Safety> {
@@ -50,7 +53,8 @@ pub fn safety(lookup: &mut Lookup<'_>) -> Result<Safety> {
         freeze: file(lookup, &table::FREEZE_FILE)?,
     };
     let audit_file = file(lookup, &table::AUDIT_FILE)?;
-    Ok(Safety { policy, confirm: confirm(lookup)?, audit_file })
+    let face = lookup.parsed(&table::FACE, "full or router", Face::Full, Face::parse)?;
+    Ok(Safety { policy, confirm: confirm(lookup)?, audit_file, face })
 }
 
 fn chosen(lookup: &mut Lookup<'_>) -> Result<Chosen> {

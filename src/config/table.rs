@@ -296,6 +296,17 @@ pub static REQUEST_TIMEOUT: Setting = Setting {
     scope: Scope::Shared,
     ..BASE
 };
+pub static CALL_TIMEOUT: Setting = Setting {
+    name: "PROXMOX_CALL_TIMEOUT",
+    flag: "call-timeout",
+    value: "SECONDS",
+    default: Some("0"),
+    example: "10m",
+    help: "The most that one call of a tool may take, waiting for tasks included; 0 for no limit. It then ends with what was done and the task that goes on.",
+    group: Group::Timeouts,
+    scope: Scope::Program,
+    ..BASE
+};
 pub static SHUTDOWN_GRACE: Setting = Setting {
     name: "PROXMOX_SHUTDOWN_GRACE",
     flag: "shutdown-grace",
@@ -393,6 +404,7 @@ pub static SETTINGS: &[&Setting] = &[
     &DEFAULT_BRIDGE,
     &CONNECT_TIMEOUT,
     &REQUEST_TIMEOUT,
+    &CALL_TIMEOUT,
     &SHUTDOWN_GRACE,
     &CLUSTERS,
     &UPLOAD_DIR,
@@ -401,6 +413,7 @@ pub static SETTINGS: &[&Setting] = &[
     &TOOLSETS,
     &TOOLS,
     &EXCLUDE_TOOLS,
+    &FACE,
     &ALLOW_GUESTS,
     &PROTECT_GUESTS,
     &ALLOW_NODES,

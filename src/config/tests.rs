@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod refused;
+mod safety;
 mod systems;
 mod trust;
 

@@ -1,6 +1,8 @@
 //! The Model Context Protocol: the only place that names rmcp. Both eras of the protocol, over stdio.
 
 mod about;
+mod asking;
+mod calls;
 mod client;
 mod completion;
 mod digest;
@@ -15,6 +17,7 @@ mod server;
 mod stdio;
 mod subscriptions;
 mod suggest;
+mod tasks;
 mod watch;
 
 pub use client::Connection;

@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult, ContentBlock,
-        DiscoverResult, GetPromptRequestParams, GetPromptResponse, JsonObject, ListPromptsResult,
-        ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject, PaginatedRequestParams,
+        CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
+        DiscoverResult, GetPromptRequestParams, GetPromptResponse, GetTaskParams, GetTaskResult, JsonObject,
+        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
         ReadResourceRequestParams, ReadResourceResponse, ServerConfig, SubscribeRequestParams, SubscriptionFilter,
-        Tool, ToolAnnotations, UnsubscribeRequestParams,
+        Tool, ToolAnnotations, UnsubscribeRequestParams, UpdateTaskParams,
     },
     service::{RequestContext, SubscriptionContext},
 };
@@ -18,22 +18,19 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    about, completion,
+    about, calls, completion,
     pages::{self, LISTED_MS, SCOPE},
-    progress::Forwarder,
     prompts, resources,
     subscriptions::{self, Session},
+    tasks,
     watch::Watch,
 };
 use crate::{
-    call::{self, Answer, App, Context},
-    error::{Error, Kind},
+    call::App,
     policy::Effect,
+    router::{self, Face},
     tool::Entry,
 };
-
-/// The key under which an error's machine-readable form stands in a result's `_meta`.
-const ERROR_META: &str = "proxmox-mcp/error";
 
 /// One MCP server; cheap to clone, shares the application and what is watched. A clone is the same connection.
 #[derive(Clone)]
@@ -83,6 +80,9 @@ impl Server {
 
     fn tools(&self) -> &[Tool] {
         self.tools.get_or_init(|| {
+            if self.app.face() == Face::Router {
+                return router::listed(&self.app).map(describe_router).collect();
+            }
             let clusters = self.app.names();
             // One for all that change something: there are many of them.
             let outcome = OnceLock::new();
@@ -99,37 +99,30 @@ fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool 
     let mut tool = Tool::new(entry.name, entry.description(), Arc::new(schema));
     tool.title = Some(entry.title.to_owned());
     tool.output_schema = Some(output);
-    tool.annotations = Some(
-        ToolAnnotations::with_title(entry.title)
-            .read_only(entry.effect == Effect::Read)
-            .destructive(entry.effect >= Effect::Destroy)
-            .idempotent(entry.effect == Effect::Read)
-            .open_world(false),
-    );
+    tool.annotations = Some(hints(entry.title, entry.effect, entry.may_destroy()));
     tool
 }
 
-fn success(answer: Answer) -> CallToolResult {
-    let mut result = CallToolResult::success(vec![ContentBlock::text(answer.text())]);
-    result.structured_content = Some(answer.data);
-    result
+/// Without an output schema: what comes out is what the tool that is meant returns.
+fn describe_router(router: &router::Tool) -> Tool {
+    let mut tool = Tool::new(router.name, router.description, Arc::new(router.input_schema()));
+    tool.title = Some(router.title.to_owned());
+    tool.annotations = Some(hints(router.title, router.effect, router.effect >= Effect::Destroy));
+    tool
 }
 
-/// An error as text for the model, and as data in `_meta`: `structuredContent` is held to the tool's output schema by
-/// some clients even for errors.
-fn failure(error: &Error) -> CallToolResult {
-    let mut result = CallToolResult::error(vec![ContentBlock::text(error.report())]);
-    if let Ok(parts) = serde_json::to_value(error.parts()) {
-        let mut meta = MetaObject::default();
-        meta.insert(ERROR_META.to_owned(), parts);
-        result.meta = Some(meta);
-    }
-    result
+/// What clients go by when they ask their user.
+fn hints(title: &str, effect: Effect, destroys: bool) -> ToolAnnotations {
+    ToolAnnotations::with_title(title)
+        .read_only(effect == Effect::Read)
+        .destructive(destroys)
+        .idempotent(effect == Effect::Read)
+        .open_world(false)
 }
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        about::config()
+        about::config(self.app.face())
     }
 
     async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
@@ -228,36 +221,32 @@ impl ServerHandler for Server {
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
+        mut context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        if call::is_unknown_tool(&request.name) {
-            let error = call::unknown_tool(&request.name);
-            return Err(ErrorData::invalid_params(error.report(), None));
-        }
-        let (progress, forwarder) = match context.meta.get_progress_token() {
-            Some(token) => {
-                let (progress, forwarder) = Forwarder::start(context.peer.clone(), token);
-                (progress, Some(forwarder))
-            }
-            None => Default::default(),
-        };
-        let cx = Context { progress, cancel: context.ct.child_token(), ..Context::default() };
-        let call = call::run(&self.app, &request.name, request.arguments.unwrap_or_default(), &cx);
-        let outcome = self.unless_it_ends(&cx.cancel, call).await;
-        drop(cx);
-        if let Some(forwarder) = forwarder {
-            forwarder.finish().await;
-        }
-        Ok(match outcome {
-            Ok(answer) => success(answer),
-            Err(error) => {
-                if error.kind() == Kind::Internal {
-                    tracing::error!(tool = %request.name, "{error}");
-                }
-                failure(&error)
-            }
-        }
-        .into())
+        // The end of the program cancels it as its caller can.
+        context.ct = context.ct.child_token();
+        let cancel = context.ct.clone();
+        self.unless_it_ends(&cancel, calls::run(&self.app, request, context)).await
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        tasks::get(&self.app, request.task_id, &context).await
+    }
+
+    async fn update_task(&self, request: UpdateTaskParams, _: RequestContext<RoleServer>) -> Result<(), ErrorData> {
+        tasks::update(&self.app, &request.task_id)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        tasks::cancel(&self.app, &request.task_id, &context).await
     }
 }
 

@@ -107,6 +107,7 @@ pub fn scope() -> Scope {
     Scope {
         tool: "proxmox-test",
         api: &[],
+        also: &[],
         progress: Progress::none(),
         cancel: CancellationToken::new(),
         seen: super::Seen::default(),

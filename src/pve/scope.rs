@@ -35,12 +35,17 @@ const COMMON: &[&str] = &[
     "GET /nodes/{node}/tasks/{upid}/status",
 ];
 
+/// What a call may do once it is cancelled, whatever its tool is: stop the task that it waits for.
+const ABORT: &str = "DELETE /nodes/{node}/tasks/{upid}";
+
 /// One call of one tool. `api` is the tool's list of `METHOD /path` patterns, where `{x}` stands for one segment and
 /// `{type}` for `qemu` or `lxc`. `METHOD *` is any path: for the tools that are for the API itself, and no other.
 #[derive(Debug)]
 pub struct Scope {
     pub tool: &'static str,
     pub api: &'static [&'static str],
+    /// What it may call besides, for what a caller can ask of many tools.
+    pub also: &'static [&'static str],
     pub progress: Progress,
     pub cancel: CancellationToken,
     pub seen: Seen,
@@ -93,8 +98,9 @@ impl Scope {
     /// # Errors
     /// `Internal` where the tool did not declare it: a fault of the tool, not of its caller.
     pub fn check(&self, request: &Request) -> Result<()> {
-        let mut declared = self.api.iter().chain(COMMON);
-        if declared.any(|pattern| matches(pattern, request)) {
+        let mut declared = self.api.iter().chain(self.also).chain(COMMON);
+        let aborts = self.cancel.is_cancelled() && matches(ABORT, request);
+        if aborts || declared.any(|pattern| matches(pattern, request)) {
             return Ok(());
         }
         Err(Error::internal(format!("tool {} may not call {request}", self.tool))
@@ -132,6 +138,7 @@ mod tests {
         Scope {
             tool: "proxmox-test",
             api,
+            also: &[],
             progress: Progress::none(),
             cancel: CancellationToken::new(),
             seen: Seen::default(),
@@ -175,5 +182,13 @@ mod tests {
         assert!(scope.check(&Request::get("/cluster/resources").param("type", "vm")).is_ok());
         assert!(scope.check(&Request::get("/nodes/a/tasks/UPID%3Aa/status")).is_ok());
         assert!(scope.check(&Request::delete("/nodes/a/tasks/UPID%3Aa")).is_err());
+    }
+
+    #[test]
+    fn a_cancelled_call_may_stop_a_task_and_delete_nothing_else() {
+        let scope = scope(&[]);
+        scope.cancel.cancel();
+        assert!(scope.check(&Request::delete("/nodes/a/tasks/UPID%3Aa")).is_ok());
+        assert!(scope.check(&Request::delete("/nodes/a/qemu/100")).is_err());
     }
 }

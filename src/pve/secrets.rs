@@ -47,15 +47,25 @@ fn mask_fields(also: &[&str], value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(|item| mask_fields(also, item)),
         // The password's hash in a cloud-init file.
-        Value::String(text) if text.lines().any(is_password_line) => {
-            let line = |line: &str| match line.split_once(':') {
-                Some((name, _)) if is_password_line(line) => format!("{name}: {MASKED}"),
-                _ => line.to_owned(),
-            };
-            *text = text.lines().map(line).collect::<Vec<_>>().join("\n");
+        Value::String(text) => {
+            if let Some(masked) = masked_lines(text) {
+                *text = masked;
+            }
         }
         _ => {}
     }
+}
+
+/// A text without the passwords in lines such as `password: …`, where it has any.
+pub fn masked_lines(text: &str) -> Option<String> {
+    if !text.lines().any(is_password_line) {
+        return None;
+    }
+    let line = |line: &str| match line.split_once(':') {
+        Some((name, _)) if is_password_line(line) => format!("{name}: {MASKED}"),
+        _ => line.to_owned(),
+    };
+    Some(text.lines().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 fn is_password_line(line: &str) -> bool {

@@ -61,6 +61,7 @@ impl Tool for AgentPing {
 impl Action for AgentPing {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = vm(pve, &self.guest).await?;
         Ok(plan(&guest, "ping the guest agent of", Request::post(guest.path("agent/ping"))).no_undo("nothing changes"))
@@ -128,6 +129,7 @@ impl Tool for Fstrim {
 impl Action for Fstrim {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = vm(pve, &self.guest).await?;
         let plan = plan(&guest, "trim the file systems of", Request::post(guest.path("agent/fstrim")));

@@ -118,6 +118,7 @@ impl Tool for ApiWrite {
 impl Action for ApiWrite {
     const EFFECT: Effect = Effect::Destroy;
     const CONTROL: Control = Control::new(600).confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let method = match self.method {
             Verb::Post => Method::POST,

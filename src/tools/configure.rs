@@ -50,9 +50,6 @@ impl Tool for ConfigureVm {
         "PUT /nodes/{node}/qemu/{vmid}/config",
         "POST /nodes/{node}/qemu/{vmid}/config",
         "GET /nodes/{node}/{type}/{vmid}/pending",
-        "GET /nodes/{node}/{type}/{vmid}/feature",
-        "GET /nodes/{node}/time",
-        "POST /nodes/{node}/{type}/{vmid}/snapshot",
     ];
     const EXAMPLE: (&str, &str) = (
         "Give web-01 4 cores and move it to vmbr1",
@@ -63,13 +60,7 @@ impl Tool for ConfigureVm {
 impl Tool for ConfigureLxc {
     const NAME: &str = "proxmox-configure-lxc";
     const TITLE: &str = "Configure a container";
-    const API: &[&str] = &[
-        "PUT /nodes/{node}/lxc/{vmid}/config",
-        "GET /nodes/{node}/{type}/{vmid}/pending",
-        "GET /nodes/{node}/{type}/{vmid}/feature",
-        "GET /nodes/{node}/time",
-        "POST /nodes/{node}/{type}/{vmid}/snapshot",
-    ];
+    const API: &[&str] = &["PUT /nodes/{node}/lxc/{vmid}/config", "GET /nodes/{node}/{type}/{vmid}/pending"];
     const EXAMPLE: (&str, &str) = (
         "Give devbox 8 GiB of memory and start it at boot",
         r#"{"name": "devbox", "params": {"memory": 8192, "onboot": true}, "confirm": true}"#,
@@ -79,6 +70,7 @@ impl Tool for ConfigureLxc {
 impl Action for ConfigureVm {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(600).confirmed().polled().snapshot_first(Before::Configure);
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.options.plan(pve, pve.guest(&self.guest, Want::Vm).await?).await
     }
@@ -90,6 +82,7 @@ impl Action for ConfigureVm {
 impl Action for ConfigureLxc {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(600).confirmed().polled().snapshot_first(Before::Configure);
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.options.plan(pve, pve.guest(&self.guest, Want::Container).await?).await
     }

@@ -41,8 +41,10 @@ impl Tool for DeleteVm {
     const NAME: &str = "proxmox-delete-vm";
     const TITLE: &str = "Delete a VM";
     const API: &[&str] = &["DELETE /nodes/{node}/qemu/{vmid}", "POST /nodes/{node}/qemu/{vmid}/status/stop"];
-    const EXAMPLE: (&str, &str) =
-        ("Delete the VM win11-test", r#"{"name": "win11-test", "confirm": true, "wait": true}"#);
+    const EXAMPLE: (&str, &str) = (
+        "Delete gitlab-runner, even though it runs",
+        r#"{"name": "gitlab-runner", "force": true, "confirm": true, "wait": true}"#,
+    );
 }
 
 impl Tool for DeleteLxc {

@@ -46,6 +46,7 @@ mod tags;
 mod tasks;
 mod template;
 pub(crate) mod time;
+mod undo;
 mod upload;
 mod users;
 mod volumes;
@@ -91,6 +92,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("permissions", permissions::TOOLS),
     ("api", api::TOOLS),
     ("clusters", clusters::TOOLS),
+    ("undo", undo::TOOLS),
 ];
 
 /// The names of the reference's core: what a prompt written for it may call. Their arguments are all listed; of other tools

@@ -50,6 +50,7 @@ impl Tool for VmNicAdd {
 impl Action for VmNicAdd {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Vm).await?;
         let bridge = pve.bridge(self.bridge.as_deref(), &guest.node).await?;
@@ -90,6 +91,7 @@ impl Tool for VmNicRemove {
 impl Action for VmNicRemove {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         remove(pve, pve.guest(&self.guest, Want::Vm).await?, self.slot).await
     }
@@ -128,6 +130,7 @@ impl Tool for LxcNicAdd {
 impl Action for LxcNicAdd {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Container).await?;
         let bridge = pve.bridge(self.bridge.as_deref(), &guest.node).await?;
@@ -170,6 +173,7 @@ impl Tool for LxcNicRemove {
 impl Action for LxcNicRemove {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         remove(pve, pve.guest(&self.guest, Want::Container).await?, self.slot).await
     }

@@ -107,6 +107,7 @@ impl Tool for WakeNode {
 impl Action for WakeNode {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let node = pve.known_node(&self.node).await?;
         let plan = Plan::new(format!("wake node {} by Wake-on-LAN", self.node)).about("node", self.node.as_str());

@@ -185,6 +185,7 @@ impl Query for LxcRead {
 impl Action for VmUpdate {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.0.plan(pve, Want::Vm).await
     }
@@ -196,6 +197,7 @@ impl Action for VmUpdate {
 impl Action for LxcUpdate {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.0.plan(pve, Want::Container).await
     }
@@ -207,6 +209,7 @@ impl Action for LxcUpdate {
 impl Action for VmRemove {
     const EFFECT: Effect = Effect::Destroy;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.0.plan(pve, Want::Vm).await
     }
@@ -218,6 +221,7 @@ impl Action for VmRemove {
 impl Action for LxcRemove {
     const EFFECT: Effect = Effect::Destroy;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         self.0.plan(pve, Want::Container).await
     }

@@ -251,12 +251,7 @@ struct RollbackSnapshot {
 impl Tool for RollbackSnapshot {
     const NAME: &str = "proxmox-rollback-snapshot";
     const TITLE: &str = "Roll back to a snapshot";
-    const API: &[&str] = &[
-        "POST /nodes/{node}/{type}/{vmid}/snapshot/{snapname}/rollback",
-        "GET /nodes/{node}/{type}/{vmid}/feature",
-        "GET /nodes/{node}/time",
-        "POST /nodes/{node}/{type}/{vmid}/snapshot",
-    ];
+    const API: &[&str] = &["POST /nodes/{node}/{type}/{vmid}/snapshot/{snapname}/rollback"];
     const EXAMPLE: (&str, &str) = (
         "The upgrade broke web-01: go back to before it and start it",
         r#"{"name": "web-01", "snapname": "before-upgrade", "start": true, "confirm": true}"#,

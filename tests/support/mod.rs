@@ -22,6 +22,7 @@ use proxmox_mcp::{
     progress::{Progress, Update},
     pve::{Client, SendError, Transport, Upload, encode},
     sandbox::{Options, Sandbox},
+    tool::Entry,
 };
 use serde_json::{Map, Value};
 
@@ -123,9 +124,14 @@ pub async fn with(sandbox: Sandbox, config: ClusterConfig) -> Test {
     guarded(sandbox, config, everything()).await
 }
 
+/// A way to the cluster that remembers what passes.
+pub fn wire(sandbox: &Sandbox) -> Arc<Wire> {
+    Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() })
+}
+
 /// With what an operator allows, asks for and records.
 pub async fn guarded(sandbox: Sandbox, config: ClusterConfig, safety: Safety) -> Test {
-    let sent = Arc::new(Wire { sandbox: sandbox.clone(), requests: Mutex::default() });
+    let sent = wire(&sandbox);
     let client = Client::with_transport(&config, sent.clone());
     let app = App::with_clusters(vec![Cluster { name: config.name, client }], &safety).unwrap();
     let app = Arc::new(app);
@@ -147,6 +153,18 @@ impl Test {
             }
             Err(e) => panic!("{tool} {arguments}: {e}"),
         }
+    }
+
+    /// The arguments of a tool's example; `UPID:…` stands for the newest task of the cluster.
+    pub async fn example(&self, entry: &Entry) -> Value {
+        let (name, arguments) = (entry.name, entry.example.1);
+        let mut arguments: Value =
+            serde_json::from_str(arguments).unwrap_or_else(|e| panic!("{name}: its example is no JSON: {e}"));
+        if arguments["upid"] == "UPID:…" {
+            let tasks = self.call("proxmox-list-tasks", serde_json::json!({"limit": 1})).await;
+            arguments["upid"] = tasks["tasks"][0]["upid"].clone();
+        }
+        arguments
     }
 
     /// Calls a tool that must fail; what it says.

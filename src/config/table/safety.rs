@@ -46,6 +46,15 @@ pub static EXCLUDE_TOOLS: Setting = Setting {
     help: "Tools that are not there whatever else names them.",
     ..SAFETY
 };
+pub static FACE: Setting = Setting {
+    name: "PROXMOX_FACE",
+    flag: "face",
+    value: "FACE",
+    default: Some("full"),
+    example: "router",
+    help: "How a model is shown the tools: full (each by itself) or router (three tools, at less than a thousand tokens: one finds the others by words, one calls what reads, one what changes).",
+    ..SAFETY
+};
 pub static ALLOW_GUESTS: Setting = Setting {
     name: "PROXMOX_ALLOW_GUESTS",
     flag: "allow-guests",

@@ -98,6 +98,7 @@ const MOST_INPUT: usize = 64 << 10;
 impl Action for GuestExec {
     const EFFECT: Effect = Effect::Execute;
     const CONTROL: Control = Control { poll_interval: 1.0, ..Control::new(60).waiting().polled() };
+    const LOOKS_AFTER: bool = true;
 
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let args = self.args.as_deref().unwrap_or_default();

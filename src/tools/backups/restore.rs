@@ -41,7 +41,7 @@ pub struct RestoreVm {
 impl Tool for RestoreVm {
     const NAME: &str = "proxmox-restore-vm";
     const TITLE: &str = "Restore a backup";
-    const API: &[&str] = &["POST /nodes/{node}/{type}", "POST /nodes/{node}/vzdump", "GET /nodes/{node}/time"];
+    const API: &[&str] = &["POST /nodes/{node}/{type}"];
     const EXAMPLE: (&str, &str) = (
         "Restore the latest backup of web-01 next to it, as web-01-restored",
         r#"{"source_name": "web-01", "name": "web-01-restored", "confirm": true}"#,
@@ -100,14 +100,11 @@ impl Action for RestoreVm {
             (Some(guest), _) => {
                 self.overwrite(pve, plan, guest, kind).await?.no_undo("what the guest had is overwritten")
             }
-            (None, GuestKind::Qemu) if self.start => {
-                plan.no_undo("the new VM runs: proxmox-stop-vm and then proxmox-delete-vm take it away")
+            (None, kind) => {
+                let tool = if kind == GuestKind::Qemu { "proxmox-delete-vm" } else { "proxmox-delete-lxc" };
+                let gone = json!({"vmid": vmid});
+                plan.undo(tool, if self.start { json!({"vmid": vmid, "force": true}) } else { gone })
             }
-            (None, GuestKind::Qemu) => plan.undo("proxmox-delete-vm", json!({"vmid": vmid})),
-            (None, GuestKind::Lxc) if self.start => {
-                plan.undo("proxmox-delete-lxc", json!({"vmid": vmid, "force": true}))
-            }
-            (None, GuestKind::Lxc) => plan.undo("proxmox-delete-lxc", json!({"vmid": vmid})),
         };
         if let Some(name) = &self.name {
             plan = plan.about("name", name.as_str());

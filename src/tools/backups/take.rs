@@ -86,6 +86,7 @@ impl Tool for BackupVm {
 impl Action for BackupVm {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control { poll_interval: 5.0, ..Control::new(3600).confirmed().waiting() }.polled();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Any).await?;
         let storage = pve.storage(self.storage.as_deref(), &guest.node, "backup").await?;

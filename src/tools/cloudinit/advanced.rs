@@ -49,6 +49,7 @@ impl Tool for ConfigureCloudInitAdvanced {
 impl Action for ConfigureCloudInitAdvanced {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Vm).await?;
         let config = pve.config(&guest).await?;

@@ -45,6 +45,7 @@ impl Tool for DiskAdd {
 impl Action for DiskAdd {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(600).waiting();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         if self.size_gb.is_some() == self.volume.is_some() {
             return Err(Error::bad_argument("size_gb, volume: expected one of them")

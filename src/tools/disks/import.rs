@@ -45,6 +45,7 @@ impl Tool for DiskImport {
 impl Action for DiskImport {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(3600).waiting();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Vm).await?;
         let config = pve.config(&guest).await?;

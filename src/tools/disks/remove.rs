@@ -29,6 +29,7 @@ impl Tool for DiskDetach {
 impl Action for DiskDetach {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Any).await?;
         let config = pve.config(&guest).await?;
@@ -87,6 +88,7 @@ impl Tool for DiskRemove {
 impl Action for DiskRemove {
     const EFFECT: Effect = Effect::Destroy;
     const CONTROL: Control = Control::new(600).confirmed().waiting();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let guest = pve.guest(&self.guest, Want::Any).await?;
         let config = pve.config(&guest).await?;

@@ -97,6 +97,7 @@ impl Tool for CreateToken {
 impl Action for CreateToken {
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::instant().confirmed();
+    const LOOKS_AFTER: bool = true;
     async fn plan(&self, _: &Reader<'_>) -> Result<Plan> {
         let Self { userid, tokenid, privsep, expire, comment } = self;
         let request = Request::post(format!("{}/token/{}", path(userid)?, encode(tokenid)))
