@@ -92,7 +92,12 @@ impl App {
 
     /// Whether a model is told of this tool.
     pub fn lists(&self, entry: &Entry) -> bool {
-        self.policy.lists(entry.name, entry.effect, entry.api) && (!entry.audited || self.audit.is_some())
+        self.policy.lists(entry.name, entry.effect, entry.api) && self.has(entry)
+    }
+
+    /// Whether there is what this tool needs.
+    pub fn has(&self, entry: &Entry) -> bool {
+        !entry.audited || self.audit.is_some()
     }
 
     /// The schema that a call's arguments are held to; `index` is the tool's place in the registry.

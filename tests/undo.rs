@@ -48,7 +48,7 @@ const DIFFERS: &[(&str, &str, &str)] = &[
 /// The actions whose outcomes say how they are taken back.
 fn actions() -> impl Iterator<Item = &'static Entry> {
     let families = proxmox_mcp::tools::FAMILIES.iter().filter(|(family, _)| !MISSING.contains(family));
-    families.flat_map(|(_, tools)| tools.iter()).filter(|entry| entry.control.is_some())
+    families.flat_map(|(_, tools)| tools.iter()).filter(|entry| entry.control.is_some() && !entry.audited)
 }
 
 /// The simulated cluster's state: what holds a value, and the value. The order of a configuration's keys does not count.
