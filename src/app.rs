@@ -122,9 +122,8 @@ impl App {
     }
 
     /// Whether this tool can be called, listed or not.
-    pub fn has(&self, entry: &Entry) -> bool {
-        let allowed = self.policy.allows_tool(entry.name, entry.effect, entry.api).is_ok();
-        allowed && (!entry.audited || self.audit.is_some())
+    pub fn can_call(&self, entry: &Entry) -> bool {
+        self.policy.allows_tool(entry.name, entry.effect, entry.api).is_ok() && self.has(entry)
     }
 
     /// The schema that a call's arguments are held to; `index` is the tool's place in the registry.

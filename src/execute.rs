@@ -36,10 +36,6 @@ pub async fn run<T: Action>(
     let (mut done, mut answers) = (Vec::new(), Vec::new());
     for (i, request) in approved.iter().enumerate() {
         let last = i + 1 == approved.len();
-        if cx.context.cancel.is_cancelled() {
-            let error = Error::new(Kind::Cancelled, format!("the call was cancelled before {}", request.request()));
-            return Err(with_done(error.hint("it was not sent"), &done));
-        }
         let renewed = match &plan.safety {
             Some(taken) if i == 1 => taken.renewed(reader, request).await.map_err(|e| with_done(e, &done))?,
             _ => None,
@@ -191,12 +187,17 @@ fn follow(upid: &Upid) -> String {
 
 /// One request, once.
 async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
-    reader.check(approved.request())?;
-    cx.app.policy().not_frozen()?;
     if cx.context.cancel.is_cancelled() {
         let message = format!("the call was cancelled before {} was sent", approved.request());
         return Err(Error::new(Kind::Cancelled, message));
     }
+    send_even_so(cx, reader, approved).await
+}
+
+/// As [`send`], for what is to be sent although the call was cancelled.
+async fn send_even_so(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
+    reader.check(approved.request())?;
+    cx.app.policy().not_frozen()?;
     cx.trail.sending(approved.request());
     let before = Instant::now();
     let sent = match &approved.request().file {

@@ -96,7 +96,7 @@ impl Tool {
 
 /// Those of which a model is told: not the one that changes things, where nothing may be changed.
 pub fn listed(app: &App) -> impl Iterator<Item = &'static Tool> {
-    let changes = tools::all().any(|entry| entry.effect > Effect::Read && app.has(entry));
+    let changes = tools::all().any(|entry| entry.effect > Effect::Read && app.can_call(entry));
     TOOLS.iter().filter(move |tool| changes || tool.effect == Effect::Read)
 }
 

@@ -166,7 +166,7 @@ fn toolsets(pages: &[Page]) -> Vec<Value> {
 
 fn pages(app: &App) -> Vec<Page> {
     let callable = FAMILIES.iter().flat_map(|(family, entries)| entries.iter().map(move |entry| (*family, entry)));
-    let callable = callable.enumerate().filter(|(_, (_, entry))| app.has(entry));
+    let callable = callable.enumerate().filter(|(_, (_, entry))| app.can_call(entry));
     callable.map(|(index, (family, entry))| page(family, entry, app.schema(index, entry))).collect()
 }
 
