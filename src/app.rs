@@ -113,7 +113,12 @@ impl App {
 
     /// Whether a model is told of this tool.
     pub fn lists(&self, entry: &Entry) -> bool {
-        self.policy.lists(entry.name, entry.effect, entry.api) && (!entry.audited || self.audit.is_some())
+        self.policy.lists(entry.name, entry.effect, entry.api) && self.has(entry)
+    }
+
+    /// Whether there is what this tool needs.
+    pub fn has(&self, entry: &Entry) -> bool {
+        !entry.audited || self.audit.is_some()
     }
 
     /// Whether this tool can be called, listed or not.

@@ -29,6 +29,8 @@ mod entry;
 mod files;
 mod log;
 mod redact;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::{
@@ -165,23 +167,4 @@ fn new_id() -> Result<String> {
     let digit = |number: u64, place: u32| DIGITS[(number >> (5 * place) & 31) as usize] as char;
     let time = (0..9).rev().map(|place| digit(now(), place));
     Ok(time.chain((0..4).rev().map(|place| digit(chance.into(), place))).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_short_unique_and_sort_by_time() -> Result<()> {
-        let first = new_id()?;
-        std::thread::sleep(std::time::Duration::from_millis(2));
-        let mut later = std::collections::BTreeSet::new();
-        for _ in 0..100 {
-            let id = new_id()?;
-            assert!(id.len() == 13 && id > first, "{first} {id}");
-            later.insert(id);
-        }
-        assert_eq!(later.len(), 100);
-        Ok(())
-    }
 }

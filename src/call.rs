@@ -132,14 +132,14 @@ pub(crate) async fn run_undoing(
         return Err(unknown_tool(name));
     };
     app.policy().allows_tool(entry.name, entry.effect, entry.api)?;
-    if entry.audited && app.audit().is_none() {
-        let error = Error::new(Kind::Denied, format!("{name} needs the audit log, and this server keeps none"));
-        return Err(error.hint("the operator of this server can have one kept with PROXMOX_AUDIT_FILE"));
-    }
     let confirm = confirmation(app, entry, &mut args);
     let everywhere = everywhere::asked(entry, app.clusters(), &mut args);
     let schema = app.schema(index, entry);
     let mut args = arguments::check(schema, args)?;
+    if !app.has(entry) {
+        let error = Error::new(Kind::Denied, format!("{name} needs the audit log, and this server keeps none"));
+        return Err(error.hint("the operator of this server can have one kept with PROXMOX_AUDIT_FILE"));
+    }
     if everywhere {
         return everywhere::run(app, entry, schema, args, context).await;
     }

@@ -107,7 +107,7 @@ async fn a_parameter_that_proxmox_does_not_take_is_a_problem_in_its_words() {
 
 #[tokio::test(start_paused = true)]
 async fn the_plans_of_all_examples_are_good_ones() {
-    for entry in proxmox_mcp::tools::all().filter(|entry| entry.control.is_some()) {
+    for entry in proxmox_mcp::tools::all().filter(|entry| entry.control.is_some() && !entry.audited) {
         let test = start(options()).await;
         let mut arguments: Value = serde_json::from_str(entry.example.1).unwrap();
         if arguments["upid"] == "UPID:…" {

@@ -51,7 +51,7 @@ const DIFFERS: &[(&str, &str, &str)] = &[
 /// The actions on guests.
 fn actions() -> impl Iterator<Item = &'static Entry> {
     let families = proxmox_mcp::tools::FAMILIES.iter().filter(|(family, _)| !ELSEWHERE.contains(family));
-    families.flat_map(|(_, tools)| tools.iter()).filter(|entry| entry.control.is_some())
+    families.flat_map(|(_, tools)| tools.iter()).filter(|entry| entry.control.is_some() && !entry.audited)
 }
 
 /// The simulated cluster's state: what holds a value, and the value. The order of a configuration's keys does not count.

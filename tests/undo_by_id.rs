@@ -192,7 +192,8 @@ async fn a_guest_that_was_made_is_deleted_with_a_word_on_what_was_done_with_it()
         assert!(!warnings.contains("qmclone"), "{warnings}");
         let gone = undo(&test, &id(&made)).await;
         assert_eq!(gone["state"], "done", "{gone}");
-        assert!(test.fails("proxmox-vm-info", json!({"vmid": vmid})).await.contains("no guest"));
+        let said = test.fails("proxmox-vm-info", json!({"vmid": vmid})).await;
+        assert!(said.contains(&vmid.to_string()), "{said}");
         let again = refused(&test, json!({"id": id(&gone), "confirm": true})).await;
         assert!(again.contains("cannot be taken back: its disks are destroyed"), "{again}");
     }
@@ -207,7 +208,7 @@ async fn another_guest_that_has_the_number_now_is_never_touched() {
         tokio::time::sleep(Duration::from_secs(120)).await;
         let vmid = made["about"]["vmid"].clone();
         test.call("proxmox-delete-vm", json!({"vmid": vmid, "confirm": true, "wait": true})).await;
-        let other = json!({"vmid": vmid, "name": name, "node": made["about"]["node"], "confirm": true, "wait": true});
+        let other = json!({"vmid": vmid, "name": name, "node": made["about"]["node"], "storage": "nas", "confirm": true, "wait": true});
         test.call("proxmox-create-vm", other).await;
         for force in [false, true] {
             let said = refused(&test, json!({"id": id(&made), "force": force, "confirm": true})).await;
@@ -279,11 +280,10 @@ async fn the_rules_are_those_of_the_call_that_takes_it_back() {
 #[tokio::test(start_paused = true)]
 async fn it_is_confirmed_as_the_call_that_takes_it_back() {
     let test = start().await;
-    let (tagged, changed) = (
-        test.call("proxmox-tags-add", json!({"vmid": 107, "tags": ["x"]})).await,
-        set(&test, 107, json!({"cores": 4})).await,
-    );
-    assert_eq!(test.call(UNDO, json!({"id": id(&tagged)})).await["state"], "done", "tags are not confirmed");
+    let changed = set(&test, 107, json!({"cores": 4})).await;
+    let stopped = test.call("proxmox-stop-vm", json!({"vmid": 100, "wait": true})).await;
+    let started = test.call(UNDO, json!({"id": id(&stopped), "wait": true, "timeout": 50})).await;
+    assert_eq!(started["state"], "done", "a start is not confirmed: {started}");
     let mode = |mode| move |safety: &mut Safety| safety.confirm.mode = mode;
     let by_plan = with(&test.sandbox, &test.file, mode(confirm::Mode::Plan)).await;
     let asked = by_plan.call(UNDO, json!({"id": changed})).await;
@@ -297,7 +297,7 @@ async fn it_is_confirmed_as_the_call_that_takes_it_back() {
     let safety = Safety { audit_file: Some(test.file.clone()), ..everything() };
     let mut human = safety.clone();
     human.confirm.mode = confirm::Mode::Human;
-    let app = app(&[("sandbox", &test.sandbox)], &human);
+    let app = app(&[("default", &test.sandbox)], &human);
     let mut context = Context { person: Person::CanBeAsked, ..Context::default() };
     let arguments = || object(json!({"id": id(&done)}));
     let asked = call::run(&app, UNDO, arguments(), &context).await.unwrap().data;

@@ -17,7 +17,7 @@ pub const MIME_TYPE: &str = "text/markdown";
 
 /// The tools that may be used, in the documents' order.
 pub fn allowed(app: &App) -> impl Iterator<Item = &'static Entry> {
-    tools::all().filter(|e| app.policy().allows_tool(e.name, e.effect, e.api).is_ok())
+    tools::all().filter(|e| app.policy().allows_tool(e.name, e.effect, e.api).is_ok() && app.has(e))
 }
 
 /// A table of all tools.

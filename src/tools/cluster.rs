@@ -173,7 +173,7 @@ impl Query for ListInfrastructure {
     }
 }
 
-/// Show quorum, nodes with addresses, nodes in maintenance, the HA master, and Proxmox's version.
+/// Show quorum, nodes with addresses and maintenance, the HA master, Proxmox's version.
 #[derive(Deserialize, JsonSchema)]
 struct ClusterStatus {}
 

@@ -162,7 +162,7 @@ impl Query for ListUpdates {
     }
 }
 
-/// List a node's certificates with names, issuer, fingerprint and the days they are still valid.
+/// List a node's certificates with names, issuer, fingerprint and days left.
 #[derive(Deserialize, JsonSchema)]
 struct ListCertificates {
     node: Option<String>,

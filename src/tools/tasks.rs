@@ -318,7 +318,7 @@ impl Query for TaskLog {
     }
 }
 
-/// Stop a running task. What it has done stays: parts of a clone or backup, perhaps a lock.
+/// Stop a running task. What it has done stays, perhaps a lock too.
 #[derive(Deserialize, JsonSchema)]
 struct StopTask {
     upid: String,

@@ -16,7 +16,6 @@ pub const TOOLS: &[Entry] =
 #[schemars(rename = "Undo")]
 struct UndoTool {
     id: String,
-    /// Even where values changed since.
     #[serde(default)]
     force: bool,
 }

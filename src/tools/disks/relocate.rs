@@ -241,7 +241,7 @@ fn back(guest: &Guest, drive: &Drive, delete: bool) -> Undo {
 
 const LEFT: &str = "what is kept as unusedN stays too: proxmox-disk-remove";
 
-/// Move all disks that a VM or container has on one storage to another, one after the other.
+/// Move all disks that a VM or container has on one storage to another.
 #[derive(Deserialize, JsonSchema)]
 pub struct MigrateStorage {
     #[schemars(range(min = 100, max = 999_999_999))]
