@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
+    policy::Effect,
     pve::{
         api::Api,
         grant,
@@ -234,10 +235,13 @@ pub fn text(api: &Api, tools: &[&'static Entry], what: &str, order: &Order) -> R
     for (words, tools) in &made.out_of_reach {
         let _ = writeln!(out, "# not given, as it counts on none of these paths: {words}, for {}", shortened(tools));
     }
-    let open: Vec<&str> =
-        tools.iter().filter(|tool| tool.api.iter().any(|call| call.ends_with(" *"))).map(|tool| tool.name).collect();
+    let is_open = |tool: &&&Entry| {
+        let any = tool.api.iter().any(|call| call.ends_with(" *"));
+        any || (tool.api.is_empty() && tool.effect != Effect::Read)
+    };
+    let open: Vec<&str> = tools.iter().filter(is_open).map(|tool| tool.name).collect();
     if !open.is_empty() {
-        let _ = writeln!(out, "# not known beforehand, as they call what they are asked to: {}", shortened(&open));
+        let _ = writeln!(out, "# not known beforehand, as it depends on what they are asked for: {}", shortened(&open));
     }
     if !made.beyond_tokens.is_empty() {
         let _ = writeln!(out, "# not for tokens, whatever their rights: {}", shortened(&made.beyond_tokens));

@@ -61,20 +61,7 @@ pub struct Rights {
 
 /// What a tool takes on a server of this release.
 pub fn of(api: &Api, entry: &Entry, release: Release) -> Rights {
-    let mut calls: Vec<(bool, Call)> = Vec::new();
-    for declared in entry.api {
-        let Some((method, path)) = declared.split_once(' ') else { continue };
-        let Ok(method) = Method::from_bytes(method.as_bytes()) else { continue };
-        let kinds: &[&str] = if path.contains("{type}") { &["qemu", "lxc"] } else { &[""] };
-        for kind in kinds {
-            let Some(endpoint) = api.endpoint(&method, &path.replace("{type}", kind)) else { continue };
-            let name = format!("{method} {path}");
-            let takes = takes(&endpoint, release);
-            if !calls.iter().any(|(_, call)| call.name == name && call.takes == takes) {
-                calls.push((method != Method::GET, Call { name, takes }));
-            }
-        }
-    }
+    let calls = calls(api, entry.api, release);
     // What destroys is known by its DELETE, whatever else it may send before.
     let deletes = entry.effect == Effect::Destroy && entry.api.iter().any(|call| call.starts_with("DELETE "));
     let changes = entry.effect != Effect::Read;
@@ -83,7 +70,7 @@ pub fn of(api: &Api, entry: &Entry, release: Release) -> Rights {
         false => *write == changes,
     };
     let (main, also) = calls.into_iter().partition(is_main);
-    let calls = |all: Vec<(bool, Call)>| all.into_iter().map(|(_, call)| call).collect();
+    let plain = |all: Vec<(bool, Call)>| all.into_iter().map(|(_, call)| call).collect();
     let mut always: Vec<Demand> = Vec::new();
     let mut may = Vec::new();
     // A guest is found in the cluster's listing first, which shows those that may be seen.
@@ -97,7 +84,31 @@ pub fn of(api: &Api, entry: &Entry, release: Release) -> Rights {
         }
     }
     always.dedup();
-    Rights { tool: entry.name, main: calls(main), also: calls(also), always, may }
+    for (_, call) in self::calls(api, extras::first(entry), release) {
+        if let Takes::Privileges(Need::This(demand)) = call.takes {
+            may.push((extras::FIRST, demand));
+        }
+    }
+    Rights { tool: entry.name, main: plain(main), also: plain(also), always, may }
+}
+
+/// The declared calls, and whether they write; `{type}` as far as its two kinds differ.
+fn calls(api: &Api, declared: &[&str], release: Release) -> Vec<(bool, Call)> {
+    let mut calls: Vec<(bool, Call)> = Vec::new();
+    for declared in declared {
+        let Some((method, path)) = declared.split_once(' ') else { continue };
+        let Ok(method) = Method::from_bytes(method.as_bytes()) else { continue };
+        let kinds: &[&str] = if path.contains("{type}") { &["qemu", "lxc"] } else { &[""] };
+        for kind in kinds {
+            let Some(endpoint) = api.endpoint(&method, &path.replace("{type}", kind)) else { continue };
+            let name = format!("{method} {path}");
+            let takes = takes(&endpoint, release);
+            if !calls.iter().any(|(_, call)| call.name == name && call.takes == takes) {
+                calls.push((method != Method::GET, Call { name, takes }));
+            }
+        }
+    }
+    calls
 }
 
 fn takes(endpoint: &Endpoint, release: Release) -> Takes {

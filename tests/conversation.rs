@@ -1,6 +1,6 @@
 //! The conversation itself, message by message as a client writes them, in both eras of the protocol: progress,
 //! cancelling, time limits, faults.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

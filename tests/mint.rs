@@ -134,7 +134,8 @@ async fn every_call_of_a_toolset_works_with_the_token_minted_for_it() {
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
-    assert_eq!(nothing, ["api"]);
+    // These take what they are asked for takes.
+    assert_eq!(nothing, ["api", "undo"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Privileges that Proxmox checks in its code and names in prose only, tool by tool: the API's description demands
 //! none, or "any" of many where the option decides.
 
-use crate::{pve::rights::Demand, tool::Entry};
+use crate::{pve::rights::Demand, safety_snapshot::Before, tool::Entry};
 
 /// Tools (or calls of theirs), path, privileges (any of those with `|` between them), and for what; without, always.
 type Extra = (&'static [&'static str], &'static str, &'static [&'static str], Option<&'static str>);
@@ -216,16 +216,31 @@ const EXTRAS: &[Extra] = &[
     (&["PUT /pools"], STORAGE, &["Datastore.Allocate"], Some("storages")),
 ];
 
+/// What the calls of `snapshot_first` are for.
+pub(super) const FIRST: &str = "snapshot_first";
+
+/// The calls that a tool makes besides its own where `snapshot_first` asks for them.
+pub(super) fn first(entry: &Entry) -> &'static [&'static str] {
+    entry.control.and_then(|control| control.snapshot_first).map_or(&[], Before::api)
+}
+
 /// What a tool takes besides what the API's description demands, and for what.
 pub(super) fn of(entry: &Entry) -> Vec<(Option<&'static str>, Demand)> {
     let of_tool = |names: &[&str]| names.iter().any(|name| *name == entry.name || entry.api.contains(name));
-    let rows = EXTRAS.iter().filter(|(names, ..)| of_tool(names));
+    let of_first = |names: &[&str]| names.iter().any(|name| first(entry).contains(name));
+    let when = |names: &[&str], when: Option<&'static str>| match (of_tool(names), of_first(names)) {
+        (true, _) => Some(when),
+        (false, true) => Some(Some(FIRST)),
+        (false, false) => None,
+    };
+    let rows =
+        EXTRAS.iter().filter_map(|(names, path, privileges, row)| Some((*path, *privileges, when(names, *row)?)));
     let demand = |path: &str, privilege: &str| Demand {
         path: path.to_owned(),
         privileges: privilege.split('|').map(str::to_owned).collect(),
         any: privilege.contains('|'),
     };
-    rows.flat_map(|(_, path, privileges, when)| privileges.iter().map(move |one| (*when, demand(path, one)))).collect()
+    rows.flat_map(|(path, privileges, when)| privileges.iter().map(move |one| (when, demand(path, one)))).collect()
 }
 
 #[cfg(test)]
