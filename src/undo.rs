@@ -194,7 +194,15 @@ impl Undoing {
                 Err(e) => return Err(e),
             }
         }
-        later.retain(|task| own.iter().all(|upid| upid.as_str() != task.upid.as_str()));
+        // Times are told in seconds; on one node, the start of a task's process is known to a hundredth.
+        let before = |task: &Upid| {
+            let same_second = |upid: &&Upid| upid.node == task.node && upid.starttime == task.starttime;
+            own.iter().find(same_second).is_some_and(|upid| task.pstart < upid.pstart)
+        };
+        later.retain(|task| match task.upid.parse::<Upid>() {
+            Ok(task) => !before(&task) && own.iter().all(|upid| upid.as_str() != task.as_str()),
+            Err(_) => true,
+        });
         later.sort_by_key(|task| std::cmp::Reverse(task.starttime));
         Ok(later)
     }

@@ -221,16 +221,16 @@ async fn another_guest_that_has_the_number_now_is_never_touched() {
     let made = test.call("proxmox-clone-lxc", made).await;
     let vmid = made["about"]["vmid"].clone();
     test.call("proxmox-delete-lxc", json!({"vmid": vmid, "confirm": true, "wait": true})).await;
-    let other = json!({"source_vmid": 111, "newid": vmid, "hostname": "box", "confirm": true, "wait": true});
+    let other = json!({"source_vmid": 111, "new_vmid": vmid, "hostname": "box", "confirm": true, "wait": true});
     test.call("proxmox-clone-lxc", other).await;
     let said = refused(&test, json!({"id": id(&made), "force": true, "confirm": true})).await;
     assert!(said.contains("is another guest now"), "{said}");
     // Changes of a guest that has gone meanwhile.
     let changed = set(&test, 107, json!({"cores": 4})).await;
     test.sandbox.by_hand().remove(107).guest(
-        "VM 107 scratch-01",
+        "107",
         "pve2",
-        &[("cores", "4"), ("meta", "ctime=1")],
+        &[("name", "scratch-01"), ("cores", "4"), ("meta", "creation-qemu=10.0.13,ctime=1")],
         false,
     );
     let said = refused(&test, json!({"id": changed, "force": true, "confirm": true})).await;
