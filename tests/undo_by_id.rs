@@ -1,6 +1,6 @@
 //! `proxmox-undo`: what is on record is taken back, by the rules of the call that does it, and not where it would hit
 //! something else.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
 

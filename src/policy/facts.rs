@@ -75,7 +75,7 @@ impl Facts {
     }
 
     #[cfg(test)]
-    pub(super) fn known(guests: Vec<Fact>) -> Self {
+    pub(crate) fn known(guests: Vec<Fact>) -> Self {
         let known = guests.into_iter().map(|fact| (fact.vmid, Known { fact, config: None }));
         Self { guests: known.collect() }
     }
