@@ -42,7 +42,14 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
         if let Some(what) = order.snapshot_first {
             plan = safety_snapshot::before(&reader, what, plan).await?;
         }
-        let approved = approve::<T>(&cx, &reader, &plan).await?;
+        let approved = match approve::<T>(&cx, &reader, &plan).await {
+            // A dry run shows what stands in the way, whoever put it there.
+            Err(e) if order.dry_run && e.kind() == Kind::Denied => {
+                plan.problems.insert(0, e.to_string());
+                Vec::new()
+            }
+            approved => approved?,
+        };
         let needed = cx.app.asks(cx.entry) || approved.iter().any(|a| a.request().effect() == Effect::Destroy);
         let consent = match order.dry_run {
             true => Consent::Shown(needed),

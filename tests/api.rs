@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use proxmox_mcp::{
     call::{self, App, Cluster, Context},
-    config::Safety,
     embedded::cluster_config,
     pve::Client,
     sandbox::Sandbox,
@@ -132,7 +131,9 @@ async fn secrets_are_sent_and_not_shown() {
 fn without() -> App {
     let sandbox = Sandbox::new(options());
     let client = Client::with_transport(&cluster_config(&sandbox), Arc::new(sandbox));
-    App::with_clusters(vec![Cluster { name: "home".to_owned(), client }], &Safety::default()).unwrap()
+    let mut safety = support::everything();
+    safety.policy.api_write = false;
+    App::with_clusters(vec![Cluster { name: "home".to_owned(), client }], &safety).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

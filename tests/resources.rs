@@ -233,7 +233,10 @@ async fn the_server_says_what_it_is_and_declares_what_it_has() {
         assert_eq!((server.title.as_deref(), server.icons.map(|icons| icons.len())), (Some("Proxmox VE"), Some(1)));
         assert!(info.instructions.as_ref().unwrap().len() < 2048);
         let capabilities = serde_json::to_value(&info.capabilities).unwrap();
-        let wanted = json!({"completions": {}, "prompts": {}, "resources": {"subscribe": true}, "tools": {}});
+        let wanted = json!({
+            "completions": {}, "prompts": {}, "resources": {"subscribe": true}, "tools": {},
+            "extensions": {"io.modelcontextprotocol/tasks": {}},
+        });
         assert_eq!(capabilities, wanted);
     }
 }

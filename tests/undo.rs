@@ -142,7 +142,7 @@ async fn there_and_back(test: &Test, tool: &str, arguments: Value) -> Vec<String
 #[tokio::test(start_paused = true)]
 async fn every_outcome_says_how_it_is_taken_back_or_why_it_is_not() {
     let mut wrong = Vec::new();
-    for entry in proxmox_mcp::tools::all().filter(|entry| entry.control.is_some()) {
+    for entry in proxmox_mcp::tools::all().filter(|entry| entry.control.is_some() && !entry.audited) {
         let test = start(options()).await;
         let arguments = test.example(entry).await;
         let mut dry = object(&arguments);

@@ -208,7 +208,8 @@ async fn parameters_larger_than_proxmox_takes_are_refused_here() {
 
 /// Let through: nothing forbids to touch the guest.
 fn approved(request: Request) -> Approved {
-    let guest = Fact { vmid: 100, ..Fact::default() };
-    let mut approved = Policy::default().approve(Effect::Write, &[request], &Facts::known(vec![guest])).unwrap();
+    let guests = [1, 100].map(|vmid| Fact { vmid, ..Fact::default() });
+    let facts = Facts::known(guests.to_vec());
+    let mut approved = Policy::default().approve(Effect::Write, &[request], &facts).unwrap();
     approved.remove(0)
 }

@@ -368,7 +368,8 @@ async fn a_server_that_hangs_delays_no_other_call() {
 
 /// Let through: nothing forbids to touch the guest.
 fn approved(request: super::super::Request) -> Approved {
-    let guest = Fact { vmid: 100, ..Fact::default() };
-    let mut approved = Policy::default().approve(Effect::Write, &[request], &Facts::known(vec![guest])).unwrap();
+    let guests = [1, 100].map(|vmid| Fact { vmid, ..Fact::default() });
+    let facts = Facts::known(guests.to_vec());
+    let mut approved = Policy::default().approve(Effect::Write, &[request], &facts).unwrap();
     approved.remove(0)
 }
