@@ -1,6 +1,6 @@
 //! Every tool's documented example, run for what it does and, where it changes something, as a dry run that leaves the
 //! cluster as it was. Each in a cluster of its own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

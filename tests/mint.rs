@@ -1,5 +1,5 @@
 //! What `mint` prints is run, command by command, on the simulated cluster; then every tool's example is, with that token.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

@@ -52,7 +52,9 @@ async fn start() -> Logged {
 async fn with(sandbox: &Sandbox, file: &Path, change: impl FnOnce(&mut Safety)) -> Test {
     let mut safety = Safety { audit_file: Some(file.to_owned()), ..everything() };
     change(&mut safety);
-    support::guarded(sandbox.clone(), proxmox_mcp::embedded::cluster_config(sandbox), safety).await
+    let mut config = proxmox_mcp::embedded::cluster_config(sandbox);
+    config.upload_dir = Some(support::upload_dir());
+    support::guarded(sandbox.clone(), config, safety).await
 }
 
 /// Every option that is in effect or waits.
@@ -403,4 +405,36 @@ async fn an_entry_is_taken_back_on_its_own_cluster() {
     assert_ne!(work.snapshot(), at_work);
     let last = audit::read(&file, 1).unwrap().pop().unwrap();
     assert_eq!((last.begun.cluster.as_str(), last.begun.undoes.as_deref()), ("work", Some(changed.as_str())));
+}
+
+/// What is taken back at once has no conflict with anything: neither waited for nor not.
+#[tokio::test(start_paused = true)]
+async fn every_example_is_taken_back_by_its_id_or_says_why_not() {
+    let mut wrong = Vec::new();
+    for wait in [true, false] {
+        for entry in proxmox_mcp::tools::all().filter(|entry| entry.control.is_some() && !entry.audited) {
+            let test = start().await;
+            let mut arguments = object(serde_json::from_str(entry.example.1).unwrap());
+            if arguments.get("upid").is_some() {
+                continue;
+            }
+            arguments.insert("wait".to_owned(), wait.into());
+            let done = test.call(entry.name, Value::Object(arguments)).await;
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            let plan = test.mcp.call(UNDO, json!({"id": id(&done), "dry_run": true})).await;
+            match plan {
+                Err(e) if done["no_undo"].is_string() => {
+                    assert!(e.to_string().contains("cannot be taken back"), "{}: {e}", entry.name);
+                }
+                Ok(plan) if plan["problems"].is_null() => {
+                    let undone = test.mcp.call(UNDO, json!({"id": id(&done), "confirm": true, "wait": true})).await;
+                    if undone.as_ref().map_or(true, |undone| undone["state"] != "done") {
+                        wrong.push(format!("{} (wait: {wait}): {undone:?}", entry.name));
+                    }
+                }
+                plan => wrong.push(format!("{} (wait: {wait}): {plan:?}", entry.name)),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }

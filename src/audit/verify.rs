@@ -308,8 +308,8 @@ pub fn find(log: &Log, id: &str) -> Result<Entry> {
 
 /// The entry that took this one back, and was not taken back itself.
 fn undone_by<'a>(id: &str, undoing: &'a [(String, String)]) -> Option<&'a str> {
-    let by = undoing.iter().filter(|(undone, _)| undone == id).map(|(_, by)| by.as_str());
-    by.filter(|by| undone_by(by, undoing).is_none()).next_back()
+    let mut by = undoing.iter().filter(|(undone, _)| undone == id).map(|(_, by)| by.as_str());
+    by.rfind(|by| undone_by(by, undoing).is_none())
 }
 
 fn not_whole(file: &Path, fault: &Fault) -> Error {

@@ -27,10 +27,10 @@ pub async fn look(pve: &Asked<'_>, plan: &Plan, guest: &GuestLook) -> Option<Che
     // The tool may have looked at the same configuration already.
     let told = |word: &str| plan.checked.iter().chain(&plan.problems).any(|text| text.contains(word));
     if !told("locked") {
-        let starts = guest.does("POST status/start");
+        let starts = guest.does("POST status/start") || guest.does("POST status/resume");
         all.add(match &config.lock {
             None => Checked::good(format!("{name} is not locked")),
-            // The lock of a hibernated VM: starting it is how it goes on.
+            // The lock of a hibernated VM: starting or resuming it is how it goes on.
             Some(lock) if lock == "suspended" && starts => Checked::default(),
             Some(lock) => Checked::problem(format!("{name} is locked ({lock})")),
         });

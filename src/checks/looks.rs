@@ -99,6 +99,10 @@ fn of_request(request: &Request, chosen: Option<u32>, made: &mut BTreeSet<String
     let node = (*node).to_owned();
     let param = |key: &str| request.param_of(key);
     let target = param("target").unwrap_or(&node).to_owned();
+    // What is off is what is to be woken.
+    if rest == ["wakeonlan"] {
+        return Vec::new();
+    }
     let mut looks = vec![Look::Node(node.clone())];
     if target != node {
         looks.push(Look::Node(target.clone()));

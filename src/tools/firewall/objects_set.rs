@@ -202,7 +202,6 @@ impl ObjectSet {
         }
         let Some(wanted) = wanted else { return Ok(plan) };
         let same = |member: &Member, (cidr, nomatch): &(&str, bool)| member.cidr == *cidr && member.nomatch == *nomatch;
-        let shown = |cidr: &str, nomatch: bool| format!("{}{cidr}", if nomatch { "!" } else { "" });
         // What goes, goes first: an address that is to be excluded from now on cannot be there twice.
         for member in old.iter().filter(|member| !wanted.iter().any(|new| same(member, new))) {
             let path = format!("{}/{}", set_path(level, &self.name), encode(&member.cidr));
@@ -308,6 +307,11 @@ impl Tool for ObjectDelete {
         ("Delete the security group webserver", r#"{"kind": "group", "name": "webserver", "confirm": true}"#);
 }
 
+/// A member of an IP set; `!` excludes it.
+fn shown(cidr: &str, nomatch: bool) -> String {
+    format!("{}{cidr}", if nomatch { "!" } else { "" })
+}
+
 impl Action for ObjectDelete {
     const EFFECT: Effect = Effect::Destroy;
     const CONTROL: Control = Control::instant().confirmed();
@@ -333,9 +337,11 @@ impl Action for ObjectDelete {
                 let comments = members.iter().any(|member| member.comment.is_some());
                 let comment = set.comment.as_deref();
                 plan.undo = again(&Was { members: Some(addresses_again(&members)), comment, comments });
-                let was: Vec<&str> = members.iter().map(|member| member.cidr.as_str()).collect();
                 let request = Request::delete(set_path(&level, &self.name)).flag("force", !members.is_empty());
-                Ok(gone(plan, format!("{} {}", self.name, was.join(" "))).step(request))
+                let lost = |plan: Plan, member: &Member| {
+                    plan.change("member", Some(shown(&member.cidr, member.nomatch)), None::<&str>)
+                };
+                Ok(members.iter().fold(gone(plan, self.name.clone()), lost).step(request))
             }
             Kind::Alias => {
                 let aliases: Vec<Alias> = pve.get(level.path("aliases")).await?;
