@@ -157,15 +157,17 @@ async fn protected(words: &str, protect: impl Fn(&Sandbox, &mut Safety)) {
     println!("{} tools are refused", refused.len());
 }
 
-/// The VMIDs of the simulated cluster.
-fn guests() -> impl Iterator<Item = u32> {
-    (100..112).chain(9000..9002)
+/// Sets an option of every guest of the simulated cluster, as somebody at a node would.
+fn set_all(sandbox: &Sandbox, key: &str, value: Option<&str>) {
+    for vmid in (100..112).chain(9000..9002) {
+        sandbox.by_hand().set(vmid, key, value);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_proxmox_protects_is_touched_by_no_tool() {
     protected("is protected: its protection option is set", |sandbox, _| {
-        guests().for_each(|vmid| drop(sandbox.by_hand().set(vmid, "protection", Some("1"))));
+        set_all(sandbox, "protection", Some("1"));
     })
     .await;
 }
@@ -173,7 +175,7 @@ async fn what_proxmox_protects_is_touched_by_no_tool() {
 #[tokio::test(start_paused = true)]
 async fn what_is_tagged_as_protected_is_touched_by_no_tool() {
     protected("is protected: it has the tag 'protected'", |sandbox, _| {
-        guests().for_each(|vmid| drop(sandbox.by_hand().set(vmid, "tags", Some("protected"))));
+        set_all(sandbox, "tags", Some("protected"));
     })
     .await;
 }
@@ -260,7 +262,7 @@ async fn a_plan_for_a_guest_that_has_changed_since_is_not_carried_out() {
         let test = start(plan_mode()).await;
         let (mut arguments, id) = planned(&test, entry).await;
         // Somebody else works on all guests meanwhile.
-        guests().for_each(|vmid| drop(test.sandbox.by_hand().set(vmid, "description", Some("changed meanwhile"))));
+        set_all(&test.sandbox, "description", Some("changed meanwhile"));
         arguments["confirm"] = id;
         let touched = entry.api.iter().any(|api| api.starts_with("P") && api.contains("/qemu/{vmid}/config"));
         // Templates are no VMs of the list.
