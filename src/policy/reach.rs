@@ -85,6 +85,9 @@ impl Reach {
         for key in ["vms", "vmids"] {
             self.touch_all(param(key).unwrap_or_default());
         }
+        for sid in param("resources").unwrap_or_default().split(',') {
+            self.touch_all(sid.split_once(':').map_or("", |(_, vmid)| vmid));
+        }
         for key in ["storage", "targetstorage", "target-storage", "vmstatestorage"] {
             self.storages_of(param(key).unwrap_or_default());
         }
@@ -100,10 +103,7 @@ impl Reach {
                 self.touch_all(sid.split_once(':').map_or(sid, |(_, vmid)| vmid));
                 self.nodes.extend(param("node").map(str::to_owned));
             }
-            ["cluster", "replication", rest @ ..] => {
-                let id = rest.first().copied().or(param("id")).unwrap_or_default();
-                self.touch_all(id.split('-').next().unwrap_or_default());
-            }
+            ["cluster", "replication", rest @ ..] => self.job(rest.first().copied().or(param("id"))),
             ["cluster", "bulk-action", ..] if param("vms").is_none() => drop(self.all_of.insert(None)),
             ["access", "acl"] => self.acl(param("path").unwrap_or_default()),
             ["storage", storage, ..] => drop(self.storages.insert((*storage).to_owned())),
@@ -157,6 +157,7 @@ impl Reach {
             ["storage", storage, rest @ ..] => {
                 self.storages.insert((*storage).to_owned());
                 match rest {
+                    ["content"] => self.touch_all(param("vmid").unwrap_or_default()),
                     ["content", volid @ ..] => self.touch_all(owner(&volid.join("/")).unwrap_or_default()),
                     ["prunebackups"] => match param("vmid") {
                         Some(vmid) => self.touch_all(vmid),
@@ -165,6 +166,7 @@ impl Reach {
                     _ => {}
                 }
             }
+            ["replication", job, ..] => self.job(Some(job)),
             ["tasks", upid] => {
                 if let Ok(upid) = upid.parse::<Upid>() {
                     self.touch_all(&upid.id);
@@ -172,6 +174,11 @@ impl Reach {
             }
             _ => {}
         }
+    }
+
+    /// A replication job is its guest's: `100-0`.
+    fn job(&mut self, id: Option<&str>) {
+        self.touch_all(id.and_then(|id| id.split('-').next()).unwrap_or_default());
     }
 
     /// Adds the guests of a list; what is no VMID is left out.
