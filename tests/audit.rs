@@ -18,7 +18,6 @@ use proxmox_mcp::{
     pve::Client,
     sandbox::Sandbox,
 };
-use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use support::{Test, everything, options};
 use tempfile::TempDir;
@@ -120,35 +119,14 @@ async fn what_reads_and_what_is_only_shown_is_not_recorded_and_what_fails_is() {
     assert!(failed.state.is_none() && failed.undo.is_none() && failed.sent.len() == 1, "{:?}", failed.sent);
 }
 
-/// Credentials, and passwords among the arguments.
-fn secrets(test: &Test, arguments: &Value) -> Vec<String> {
-    fn given(value: &Value, secret: bool, out: &mut Vec<String>) {
-        match value {
-            Value::Object(map) => map.iter().for_each(|(key, value)| given(value, key.contains("password"), out)),
-            Value::Array(items) => items.iter().for_each(|item| given(item, secret, out)),
-            Value::String(text) if secret => out.push(text.clone()),
-            _ => {}
-        }
-    }
-    let known = test.sandbox.credentials();
-    let mut all: Vec<String> =
-        [&known.token_secret, &known.password].map(|secret| secret.expose_secret().to_owned()).into();
-    given(arguments, false, &mut all);
-    all
-}
-
 #[tokio::test(start_paused = true)]
 async fn no_tool_leaves_a_secret_in_the_log() {
     let (_folder, file) = folder();
     let mut hidden = Vec::new();
     for entry in proxmox_mcp::tools::all().filter(|entry| entry.control.is_some() && !entry.audited) {
         let test = start(&file).await;
-        let mut arguments: Value = serde_json::from_str(entry.example.1).unwrap();
-        if arguments["upid"] == "UPID:…" {
-            let tasks = test.call("proxmox-list-tasks", json!({"limit": 1})).await;
-            arguments["upid"] = tasks["tasks"][0]["upid"].clone();
-        }
-        hidden.extend(secrets(&test, &arguments));
+        let arguments = test.example(entry).await;
+        hidden.extend(test.secrets(&arguments));
         let done = test.call(entry.name, arguments).await;
         let last = entries(&file).pop().unwrap();
         assert_eq!((last.begun.tool.as_str(), &json!(last.begun.id)), (entry.name, &done["audit_id"]));

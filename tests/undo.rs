@@ -7,31 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proxmox_mcp::tool::Entry;
 use serde_json::{Map, Value, json};
-use support::{Test, options, start};
-
-/// Families that are taken back in `undo_cluster.rs`.
-const ELSEWHERE: &[&str] = &[
-    "backups",
-    "backup_jobs",
-    "replication",
-    "storage",
-    "upload",
-    "os_templates",
-    "network",
-    "firewall",
-    "agent",
-    "ansible",
-    "tasks",
-    "cluster",
-    "ha",
-    "node_system",
-    "node_power",
-    "pools",
-    "users",
-    "permissions",
-    "api",
-    "clusters",
-];
+use support::{OF_THE_CLUSTER, Test, options, start};
 
 /// Only what came of them tells how they are taken back.
 const BY_RESULT: &[&str] = &["proxmox-backup-vm"];
@@ -50,7 +26,7 @@ const DIFFERS: &[(&str, &str, &str)] = &[
 
 /// The actions on guests.
 fn actions() -> impl Iterator<Item = &'static Entry> {
-    let families = proxmox_mcp::tools::FAMILIES.iter().filter(|(family, _)| !ELSEWHERE.contains(family));
+    let families = proxmox_mcp::tools::FAMILIES.iter().filter(|(family, _)| !OF_THE_CLUSTER.contains(family));
     families.flat_map(|(_, tools)| tools.iter()).filter(|entry| entry.control.is_some() && !entry.audited)
 }
 

@@ -8,29 +8,7 @@ use std::time::Duration;
 
 use proxmox_mcp::tools::FAMILIES;
 use serde_json::{Value, json};
-use support::Test;
-
-const THESE: &[&str] = &[
-    "backups",
-    "backup_jobs",
-    "replication",
-    "storage",
-    "upload",
-    "os_templates",
-    "network",
-    "firewall",
-    "agent",
-    "ansible",
-    "tasks",
-    "cluster",
-    "ha",
-    "node_system",
-    "node_power",
-    "pools",
-    "users",
-    "permissions",
-    "api",
-];
+use support::{OF_THE_CLUSTER, Test};
 
 /// What is not brought back, tool by tool: facts that hold this are left out of the comparison.
 const NOT_BACK: &[(&str, &[&str])] = &[
@@ -163,7 +141,7 @@ async fn there_and_back(test: &Test, tool: &str, arguments: Value, leave_out: &[
 
 #[tokio::test(start_paused = true)]
 async fn every_example_is_taken_back_or_says_why_not() {
-    let tools = FAMILIES.iter().filter(|(family, _)| THESE.contains(family)).flat_map(|(_, tools)| *tools);
+    let tools = FAMILIES.iter().filter(|(family, _)| OF_THE_CLUSTER.contains(family)).flat_map(|(_, tools)| *tools);
     let mut bad = Vec::new();
     for entry in tools.filter(|entry| entry.control.is_some()) {
         let test = support::start(support::options()).await;

@@ -24,6 +24,7 @@ use proxmox_mcp::{
     sandbox::{Options, Sandbox},
     tool::Entry,
 };
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
 /// The cluster's default, with secrets and times that do not change.
@@ -115,6 +116,30 @@ pub fn upload_dir() -> PathBuf {
     MADE.get_or_init(make).clone()
 }
 
+/// Families whose tools change the cluster's things and not a guest: `undo_cluster.rs` takes them back, `undo.rs` the others.
+pub const OF_THE_CLUSTER: &[&str] = &[
+    "backups",
+    "backup_jobs",
+    "replication",
+    "storage",
+    "upload",
+    "os_templates",
+    "network",
+    "firewall",
+    "agent",
+    "ansible",
+    "tasks",
+    "cluster",
+    "ha",
+    "node_system",
+    "node_power",
+    "pools",
+    "users",
+    "permissions",
+    "api",
+    "clusters",
+];
+
 /// Every tool, and nothing forbidden.
 pub fn everything() -> Safety {
     Safety { policy: Settings::everything().unwrap(), ..Safety::default() }
@@ -165,6 +190,23 @@ impl Test {
             arguments["upid"] = tasks["tasks"][0]["upid"].clone();
         }
         arguments
+    }
+
+    /// What is told to nobody: the credentials, and the passwords among these arguments.
+    pub fn secrets(&self, arguments: &Value) -> Vec<String> {
+        fn given(value: &Value, secret: bool, out: &mut Vec<String>) {
+            match value {
+                Value::Object(map) => map.iter().for_each(|(key, value)| given(value, key.contains("password"), out)),
+                Value::Array(items) => items.iter().for_each(|item| given(item, secret, out)),
+                Value::String(text) if secret => out.push(text.clone()),
+                _ => {}
+            }
+        }
+        let known = self.sandbox.credentials();
+        let mut all = vec!["PVE:root@pam".to_owned(), known.token_secret.expose_secret().to_owned()];
+        all.push(known.password.expose_secret().to_owned());
+        given(arguments, false, &mut all);
+        all
     }
 
     /// Calls a tool that must fail; what it says.
