@@ -118,13 +118,13 @@ enum Consent {
 async fn consent(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, order: &Order, needed: bool) -> Result<Consent> {
     let confirm = cx.app.confirm();
     let given = order.confirm.as_ref().or(cx.confirm.as_ref());
-    let id = match (confirm.mode(), &cx.context.person) {
+    let (id, how) = match (confirm.mode(), &cx.context.person) {
         _ if !needed => return Ok(Consent::Given("")),
         (Mode::Flag, _) => {
             let yes = given.and_then(Value::as_bool) == Some(true);
             return Ok(if yes { Consent::Given("flag") } else { Consent::Missing(None) });
         }
-        (Mode::Human, Person::SaidYes(id)) => Some(id.as_str()),
+        (Mode::Human, Person::SaidYes(id)) => (Some(id.as_str()), "human"),
         (Mode::Human, Person::CanBeAsked) => return Ok(Consent::Missing(None)),
         (Mode::Human, Person::Nobody(why)) if !confirm.falls_back() => {
             let message = format!("{} has to be confirmed by a person, and {why}", cx.entry.name);
@@ -132,13 +132,11 @@ async fn consent(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, order: &Order, n
                 "nothing was sent; the operator of this server can allow plan ids instead with PROXMOX_CONFIRM_FALLBACK=plan",
             ));
         }
-        (Mode::Plan | Mode::Human, _) => given.and_then(Value::as_str),
+        (Mode::Plan | Mode::Human, _) => (given.and_then(Value::as_str), "plan"),
     };
     let Some(id) = id else { return Ok(Consent::Missing(None)) };
     look(reader, plan).await?;
     let seen = reader.scope().seen.all();
-    let how =
-        if confirm.mode() == Mode::Human && matches!(cx.context.person, Person::SaidYes(_)) { "human" } else { "plan" };
     Ok(match confirm.take(id, &subject(cx, plan, &seen)) {
         Ok(()) => Consent::Given(how),
         Err(bad) => Consent::Missing(Some(bad.why())),

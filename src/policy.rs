@@ -72,10 +72,6 @@ impl Policy {
         Self { settings }
     }
 
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// Whether a model is told of this tool.
     pub fn lists(&self, name: &str, effect: Effect, api: &[&str]) -> bool {
         self.settings.tools.lists(name) && self.allows_tool(name, effect, api).is_ok()
@@ -124,7 +120,7 @@ impl Policy {
 
     /// Whether the rules ask for more of a guest than its own configuration tells.
     pub fn asks_for_pools(&self) -> bool {
-        !self.settings.allowed.is_empty() || !self.settings.protected.is_empty()
+        self.settings.allowed.name_pools() || self.settings.protected.name_pools()
     }
 
     /// Approves what a tool is going to send: judged by the stricter of the tool's effect and each request's own, so that a

@@ -176,11 +176,6 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// Every tool, listed.
-    pub fn all() -> Self {
-        Self { listed: Some(tools::all().map(|tool| tool.name).collect()), excluded: HashSet::new() }
-    }
-
     /// `sets` and `single` are names as the operator wrote them; single tools alone are the whole choice. `excluded` beats both.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use proxmox_mcp::{
     call::{self, App, Cluster, Context},
+    config::ClusterConfig,
     embedded::cluster_config,
     pve::Client,
     sandbox::{Fault, FaultKind, Options, Sandbox},
@@ -15,7 +16,8 @@ use serde_json::{Map, Value, json};
 
 fn cluster(name: &str, nodes: usize) -> (Cluster, Sandbox) {
     let sandbox = Sandbox::new(Options { nodes: Options::numbered_nodes(nodes), ..support::options() });
-    let client = Client::with_transport(&cluster_config(&sandbox), Arc::new(sandbox.clone()));
+    let config = ClusterConfig { name: name.to_owned(), ..cluster_config(&sandbox) };
+    let client = Client::with_transport(&config, Arc::new(sandbox.clone()));
     (Cluster { name: name.to_owned(), client }, sandbox)
 }
 
@@ -199,4 +201,12 @@ async fn the_status_of_all_clusters_names_what_is_wrong() {
     assert_eq!((&row["cluster"], &row["quorate"], &row["offline"]), (&json!("work"), &json!(true), &json!(["pve3"])));
     let vms = call(&app, "proxmox-list-all-vms-from-all-clusters", json!({"limit": 6})).await;
     assert_eq!(column(&vms["vms"], "cluster"), ["home", "home", "home", "work", "work", "work"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_a_call_back_names_its_cluster() {
+    let (app, _) = app();
+    let tag = json!({"cluster": "work", "vmid": 100, "tags": ["blue"]});
+    let tagged = call(&app, "proxmox-tags-add", tag).await;
+    assert_eq!(tagged["undo"]["arguments"]["cluster"], "work", "{tagged}");
 }

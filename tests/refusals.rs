@@ -189,6 +189,15 @@ async fn what_the_operator_protects_is_touched_by_no_tool() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dry_run_shows_the_rule_that_is_in_the_way() {
+    let test = start(with(|safety| safety.policy.protected = Rules::parse("pool:prod,100").unwrap())).await;
+    let (plan, unchanged) = run(&test, "proxmox-start-vm", json!({"vmid": 100, "dry_run": true})).await;
+    let plan = plan.unwrap();
+    assert!(unchanged && plan["state"] == "planned", "{plan}");
+    assert_eq!(plan["problems"][0], "guest 100 (web-01) is protected: PROXMOX_PROTECT_GUESTS has '100'");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_confirmed_is_not_done() {
     for mode in [confirm::Mode::Flag, confirm::Mode::Plan, confirm::Mode::Human] {
         let test = start(with(|safety| {

@@ -17,13 +17,13 @@ use rmcp::model::{CacheScope, ReadResourceRequestParams};
 use serde_json::json;
 use support::{options, start};
 
-/// `home` and `work`.
+/// `home` and `lab`.
 fn two_clusters() -> Arc<App> {
     let cluster = |name: &str| {
         let sandbox = Sandbox::new(options());
         Cluster { name: name.to_owned(), client: Client::with_transport(&cluster_config(&sandbox), Arc::new(sandbox)) }
     };
-    Arc::new(App::with_clusters(vec![cluster("home"), cluster("work")], &support::everything()).unwrap())
+    Arc::new(App::with_clusters(vec![cluster("home"), cluster("lab")], &support::everything()).unwrap())
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,11 +59,11 @@ async fn several_clusters_have_resources_each_and_templates_with_a_variable() {
     let client = connect(&app, Era::Modern).await;
     let resources = client.service.list_all_resources().await.unwrap();
     let uris: Vec<&str> = resources.iter().map(|resource| resource.uri.as_str()).collect();
-    let wanted = ["home/overview", "home/nodes", "work/overview", "work/nodes", "tools"];
+    let wanted = ["home/overview", "home/nodes", "lab/overview", "lab/nodes", "tools"];
     assert_eq!(uris, wanted.map(|rest| format!("proxmox://{rest}")));
     let templates = client.service.list_all_resource_templates().await.unwrap();
     assert_eq!(templates[0].uri_template, "proxmox://{cluster}/node/{node}");
-    assert_eq!(client.json("proxmox://work/guest/100").await["vmid"], 100);
+    assert_eq!(client.json("proxmox://lab/guest/100").await["vmid"], 100);
     assert_eq!(client.unreadable("proxmox://all/nodes").await.0, -32602);
 }
 

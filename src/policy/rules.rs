@@ -41,6 +41,11 @@ impl Rules {
         self.0.is_empty()
     }
 
+    /// Whether any of them is about a pool.
+    pub fn name_pools(&self) -> bool {
+        self.0.iter().any(|(_, rule)| matches!(rule, Rule::Pool(_)))
+    }
+
     /// The first rule that this guest fits, as it was written.
     pub fn fit(&self, guest: &Fact) -> Option<&str> {
         self.0.iter().find(|(_, rule)| rule.fits(guest)).map(|(text, _)| text.as_str())
