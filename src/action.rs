@@ -207,6 +207,8 @@ async fn record(cx: &Cx<'_>, reader: &Reader<'_>, given: &Value, plan: &Plan, ho
         cluster: cx.client.name(),
         who: cx.client.who(),
         client: cx.context.client.as_deref(),
+        caller: cx.app.caller(),
+        request: cx.context.request.as_deref(),
         given,
         plan,
         confirmed: how,

@@ -1,6 +1,9 @@
 //! What all calls share: the clusters, what the operator allows, the record of what was done, and the tools' schemas.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +12,7 @@ use crate::{
     config::{Config, Safety},
     confirm::{Confirm, Mode},
     error::{Error, Result},
-    policy::Policy,
+    policy::{Grant, Policy},
     pve::Client,
     router::Face,
     tool::Entry,
@@ -22,12 +25,14 @@ pub struct Cluster {
     pub client: Client,
 }
 
-/// The application behind every face.
+/// The application behind every face, as one caller has it: [`App::for_caller`] makes another of the same clusters.
 pub struct App {
-    clusters: Vec<Cluster>,
+    clusters: Arc<[Cluster]>,
     policy: Policy,
     confirm: Confirm,
     audit: Option<Audit>,
+    /// Who calls, where this program has let them in by name.
+    caller: Option<String>,
     call_timeout: Option<Duration>,
     face: Face,
     schemas: Vec<OnceLock<Map<String, Value>>>,
@@ -53,14 +58,34 @@ impl App {
     /// An audit log that cannot be written.
     pub fn with_clusters(clusters: Vec<Cluster>, safety: &Safety) -> Result<Self> {
         Ok(Self {
-            clusters,
+            clusters: clusters.into(),
             policy: Policy::new(safety.policy.clone()),
             confirm: Confirm::new(safety.confirm.clone())?,
             audit: safety.audit_file.as_ref().map(|file| Audit::open(file, safety.confirm.key.clone())).transpose()?,
+            caller: None,
             call_timeout: None,
             face: safety.face,
-            schemas: tools::all().map(|_| OnceLock::new()).collect(),
+            schemas: unwritten(),
         })
+    }
+
+    /// The same clusters, record and memory of plans for somebody who may do no more than `grant` says.
+    pub fn for_caller(&self, name: &str, grant: &Grant) -> Self {
+        Self {
+            clusters: Arc::clone(&self.clusters),
+            policy: self.policy.within(grant),
+            confirm: self.confirm.clone(),
+            audit: self.audit.clone(),
+            caller: Some(name.to_owned()),
+            call_timeout: self.call_timeout,
+            face: self.face,
+            schemas: unwritten(),
+        }
+    }
+
+    /// The name under which the caller was let in.
+    pub fn caller(&self) -> Option<&str> {
+        self.caller.as_deref()
     }
 
     /// With the most that one call may take; `None`: as long as it likes.
@@ -176,6 +201,10 @@ impl App {
             Error::bad_setting("no Proxmox cluster is configured").hint("set PROXMOX_API_URL, or try --sandbox")
         })
     }
+}
+
+fn unwritten() -> Vec<OnceLock<Map<String, Value>>> {
+    tools::all().map(|_| OnceLock::new()).collect()
 }
 
 /// What `confirm` is, in the schemas.

@@ -64,6 +64,10 @@ pub struct Intent<'a> {
     pub who: String,
     /// Name and version of the client, where it said them.
     pub client: Option<&'a str>,
+    /// The name under which the caller was let in, where it has one.
+    pub caller: Option<&'a str>,
+    /// The id of the request that it came with.
+    pub request: Option<&'a str>,
     /// The arguments as they were given, secrets included: they are taken out here.
     pub given: &'a Value,
     pub plan: &'a Plan,

@@ -34,6 +34,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// Name and version of the client, for the audit log.
     pub client: Option<String>,
+    /// By which the request is found again in logs, where it came with such an id.
+    pub request: Option<String>,
     pub person: Person,
     /// Where a task is left that the caller would rather follow by itself.
     pub hand_over: Option<HandOver>,

@@ -10,6 +10,7 @@ mod sources;
 pub mod table;
 mod tls;
 mod value;
+mod web;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +28,7 @@ pub use self::{
     safety::Safety,
     sources::{DotEnv, Inputs, Origin, ReadFile, Source},
     tls::Tls,
+    web::{KeySource, Limits, OAuth, TlsFiles, Web},
 };
 use self::{
     sources::Lookup,
@@ -42,7 +44,10 @@ pub struct Config {
     pub sandbox: bool,
     /// What stands between an agent and the cluster.
     pub safety: Safety,
+    /// How it is served over HTTP.
+    pub web: Web,
     pub log_level: LevelFilter,
+    pub log_format: LogFormat,
     /// The shared timeouts; each cluster has its own copy, possibly changed.
     pub timeouts: Timeouts,
     /// The most that one call may take.
@@ -76,6 +81,15 @@ pub struct ClusterConfig {
     pub timeouts: Timeouts,
     /// Which name each setting came from.
     pub sources: Vec<Source>,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
 }
 
 /// How long to wait.
@@ -119,7 +133,7 @@ pub fn clap_args() -> Vec<Arg> {
                 .help(flag_help(setting))
                 .help_heading(setting.group.title())
                 .global(true);
-            if [&table::SANDBOX, &table::READ_ONLY].contains(setting) {
+            if [&table::SANDBOX, &table::READ_ONLY, &table::STATELESS, &table::INSECURE_NO_AUTH].contains(setting) {
                 arg.num_args(0..=1).require_equals(true).default_missing_value("true")
             } else {
                 arg
@@ -232,9 +246,11 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     let mut program = Lookup::new(inputs, read, Vec::new());
     let sandbox = program.parsed(&table::SANDBOX, "true or false", false, value::boolean)?;
     let safety = safety::safety(&mut program)?;
+    let web = web::web(&mut program)?;
     let strict = program.parsed(&table::REQUIRE_VERIFIED_TLS, "true or false", false, value::boolean)?;
     let log_level =
         program.parsed(&table::LOG_LEVEL, "off, error, warn, info, debug or trace", LevelFilter::WARN, value::level)?;
+    let log_format = program.parsed(&table::LOG_FORMAT, "text or json", LogFormat::Text, value::log_format)?;
     let call_timeout = program.parsed(&table::CALL_TIMEOUT, LIMIT_OR_NONE, Duration::ZERO, value::duration_or_none)?;
     let shutdown_grace =
         program.parsed(&table::SHUTDOWN_GRACE, LIMIT_OR_NONE, Duration::from_secs(10), value::duration_or_none)?;
@@ -274,7 +290,9 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
         clusters: resolved,
         sandbox,
         safety,
+        web,
         log_level,
+        log_format,
         timeouts: shared,
         call_timeout: (!call_timeout.is_zero()).then_some(call_timeout),
         shutdown_grace,

@@ -3,6 +3,7 @@
 
 mod exec;
 mod facts;
+mod grant;
 mod guard;
 pub mod reach;
 pub mod rules;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 pub use self::{
     facts::Facts,
+    grant::Grant,
     reach::Reach,
     settings::{Bounds, Exec, Mode, Settings},
 };
@@ -40,6 +42,8 @@ pub enum Effect {
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     settings: Settings,
+    /// The mode is one caller's, not the whole server's.
+    granted: bool,
 }
 
 /// A request that the policy let through. Only [`Policy::approve`] makes one.
@@ -69,7 +73,16 @@ const OPERATOR: &str = "a rule of this server's operator: nothing was sent, and 
 
 impl Policy {
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self { settings, granted: false }
+    }
+
+    /// What is left of it for somebody with this grant: never more.
+    pub fn within(&self, grant: &Grant) -> Self {
+        let mut settings = self.settings.clone();
+        let granted = grant.mode.is_some_and(|mode| mode < settings.mode);
+        settings.mode = grant.mode.map_or(settings.mode, |mode| mode.min(settings.mode));
+        settings.tools = grant.tools.within(&settings.tools);
+        Self { settings, granted: granted || self.granted }
     }
 
     /// Whether a model is told of this tool.
@@ -101,7 +114,10 @@ impl Policy {
             (Mode::ReadOnly, _) | (Mode::NoDelete, Effect::Destroy) => true,
         };
         match (refused, effect) {
-            (true, _) => Err(denied(format!("{what} is refused: PROXMOX_MODE={}", mode.name())).hint(OPERATOR)),
+            (true, _) => {
+                let rule = if self.granted { "the mode of this caller is " } else { "PROXMOX_MODE=" };
+                Err(denied(format!("{what} is refused: {rule}{}", mode.name())).hint(OPERATOR))
+            }
             (false, Effect::Execute) => self.allows_commands(what),
             (false, _) => Ok(()),
         }

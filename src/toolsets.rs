@@ -191,6 +191,15 @@ impl Chosen {
         Ok(Self { listed: chosen.then_some(listed), excluded })
     }
 
+    /// These, as far as `outer` has them, too.
+    pub fn within(&self, outer: &Self) -> Self {
+        let listed = match (&self.listed, &outer.listed) {
+            (Some(these), Some(outer)) => Some(these & outer),
+            (these, outer) => these.clone().or_else(|| outer.clone()),
+        };
+        Self { listed, excluded: &self.excluded | &outer.excluded }
+    }
+
     /// Whether a model is told of this tool.
     pub fn lists(&self, tool: &str) -> bool {
         let wanted = match &self.listed {

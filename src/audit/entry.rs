@@ -64,6 +64,12 @@ pub struct Begun {
     pub who: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
+    /// The name under which the caller was let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<String>,
+    /// The id of the HTTP request, as in the program's own log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     pub tool: String,
     pub arguments: Value,
     pub summary: String,
@@ -96,6 +102,8 @@ impl Begun {
             cluster: intent.cluster.to_owned(),
             who: intent.who.clone(),
             client: intent.client.map(str::to_owned),
+            caller: intent.caller.map(str::to_owned),
+            request: intent.request.map(str::to_owned),
             tool: intent.entry.name.to_owned(),
             arguments: redactor.value(intent.given),
             summary: redactor.text(&plan.summary),

@@ -120,6 +120,9 @@ fn line(entry: &Recorded) -> String {
         },
     };
     let undoes = begun.undoes.as_ref().map(|id| format!(" (undoes {id})")).unwrap_or_default();
-    let client = begun.client.as_deref().unwrap_or("-");
+    let client = match (&begun.client, &begun.caller) {
+        (Some(client), Some(caller)) => format!("{client} ({caller})"),
+        (client, caller) => client.as_deref().or(caller.as_deref()).unwrap_or("-").to_owned(),
+    };
     format!("{}  {client}  {}  {}{undoes}  {outcome}  {}", entry.time, begun.tool, begun.summary, begun.id)
 }

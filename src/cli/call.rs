@@ -67,6 +67,7 @@ async fn confirmed(
             progress: bar.progress(),
             cancel: cancel.clone(),
             client: Some("the command line".to_owned()),
+            request: None,
             person,
             hand_over: None,
         };

@@ -15,7 +15,7 @@ use crate::{
     config::{self, Config},
     embedded::Embedded,
     error::{Error, Kind, Result},
-    mcp,
+    mcp, web,
 };
 
 mod audit;
@@ -38,13 +38,13 @@ pub fn command() -> Command {
     Command::new(env!("CARGO_PKG_NAME"))
         .version(env!("CARGO_PKG_VERSION"))
         .about(
-            "Lets an AI agent run a Proxmox VE cluster: MCP server over stdio, and a command line for the same tools",
+            "Lets an AI agent run a Proxmox VE cluster: MCP server over stdio and HTTP, REST API, and a command line for the same tools",
         )
         .after_help(
-            "Without a command it serves MCP over stdio. Settings come from flags, then the environment, then .env.",
+            "Without a command it serves, over stdio unless --http or --rest names an address. Settings come from flags, then the environment, then .env.",
         )
         .args(config::clap_args())
-        .subcommand(Command::new("serve").about("Serve MCP over stdio (the default)"))
+        .subcommand(Command::new("serve").about("Serve MCP over stdio, or over HTTP with --http ADDRESS (the default)"))
         .subcommand(call::command())
         .subcommand(
             Command::new("tools")
@@ -100,7 +100,11 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
         None | Some(("serve", _)) => {
             let (app, _cluster) = open(&config).await?;
-            mcp::serve_stdio(Arc::new(app), config.shutdown_grace, signals::endings()).await?;
+            let (app, grace, signals) = (Arc::new(app), config.shutdown_grace, signals::endings());
+            match config.web.is_asked_for() {
+                true => web::serve(app, &config.web, grace, signals).await?,
+                false => mcp::serve_stdio(app, grace, signals).await?,
+            }
             Ok(ExitCode::SUCCESS)
         }
         Some(("call", args)) => call::run(&config, args).await,

@@ -130,13 +130,13 @@ fn confirm(lookup: &mut Lookup<'_>) -> Result<confirm::Settings> {
     })
 }
 
-fn file(lookup: &mut Lookup<'_>, setting: &'static Setting) -> Result<Option<PathBuf>> {
+pub(super) fn file(lookup: &mut Lookup<'_>, setting: &'static Setting) -> Result<Option<PathBuf>> {
     let given: Option<String> = lookup.parsed(setting, "a file", None, |text| Some(Some(text.to_owned())))?;
     Ok(given.map(|text| lookup.expand(&text)))
 }
 
 /// A size with its unit, or in units of two to this power.
-fn bytes(text: &str, power: u32) -> Option<Option<u64>> {
+pub(super) fn bytes(text: &str, power: u32) -> Option<Option<u64>> {
     let number: Option<u64> = text.trim().parse().ok();
     let bytes = number.map(|number| number << power).or_else(|| size::given(text).ok());
     bytes.filter(|bytes| *bytes > 0).map(Some)

@@ -71,6 +71,8 @@ pub struct Found {
     value: SecretString,
     name: String,
     pub origin: Origin,
+    /// The file that a secret was read from.
+    pub file: Option<PathBuf>,
 }
 
 impl Found {
@@ -248,9 +250,9 @@ impl<'a> Lookup<'a> {
         is_file: bool,
         origin: Origin,
     ) -> Result<Found> {
-        let value = if is_file {
-            let path = self.expand(given);
-            let content = (self.read)(&path).map_err(|error| {
+        let file = is_file.then(|| self.expand(given));
+        let value = if let Some(path) = &file {
+            let content = (self.read)(path).map_err(|error| {
                 Error::bad_setting(format!("{name}: expected a readable file; {}: {error}", path.display()))
             })?;
             let content = content.trim_end_matches(['\n', '\r']);
@@ -266,7 +268,7 @@ impl<'a> Lookup<'a> {
         } else {
             given.trim().to_owned()
         };
-        Ok(Found { setting, value: value.into(), name, origin })
+        Ok(Found { setting, value: value.into(), name, origin, file })
     }
 
     /// `~/…` is the home directory: where no shell has a hand in it (a client's JSON), nobody else expands it.

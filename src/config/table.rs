@@ -3,9 +3,11 @@
 
 mod cluster;
 mod safety;
+mod web;
 
 pub use cluster::*;
 pub use safety::*;
+pub use web::*;
 
 /// One setting. Its aliases are the names that other Proxmox programs use for the same thing.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub enum Group {
     Timeouts,
     Clusters,
     Safety,
+    Web,
     Program,
 }
 
@@ -55,6 +58,7 @@ impl Group {
         Self::Timeouts,
         Self::Clusters,
         Self::Safety,
+        Self::Web,
         Self::Program,
     ];
 
@@ -68,6 +72,7 @@ impl Group {
             Self::Timeouts => "Timeouts",
             Self::Clusters => "Several clusters",
             Self::Safety => "What agents may do",
+            Self::Web => "Over HTTP",
             Self::Program => "Program",
         }
     }
@@ -187,6 +192,17 @@ pub static LOG_LEVEL: Setting = Setting {
     scope: Scope::Program,
     ..BASE
 };
+pub static LOG_FORMAT: Setting = Setting {
+    name: "PROXMOX_LOG_FORMAT",
+    flag: "log-format",
+    value: "FORMAT",
+    default: Some("text"),
+    example: "json",
+    help: "How it is logged: text, or json (an object a line).",
+    group: Group::Program,
+    scope: Scope::Program,
+    ..BASE
+};
 pub static ENV_FILE: Setting = Setting {
     name: "PROXMOX_ENV_FILE",
     flag: "env-file",
@@ -245,9 +261,27 @@ pub static SETTINGS: &[&Setting] = &[
     &CONFIRM_TOOLS,
     &AUDIT_FILE,
     &KEY,
+    &HTTP,
+    &REST,
+    &STATELESS,
+    &API_KEY,
+    &INSECURE_NO_AUTH,
+    &ALLOWED_HOSTS,
+    &ALLOWED_ORIGINS,
+    &PUBLIC_URL,
+    &TLS_CERT,
+    &TLS_KEY,
+    &MAX_BODY,
+    &MAX_CONNECTIONS,
+    &MAX_CALLS,
+    &RATE,
+    &OAUTH_ISSUER,
+    &OAUTH_AUDIENCE,
+    &OAUTH_SCOPES,
     &SANDBOX,
     &API_WRITE,
     &LOG_LEVEL,
+    &LOG_FORMAT,
     &ENV_FILE,
 ];
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::LogFormat;
+
 /// 1, true, yes, on and their opposites, in any case.
 pub fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
@@ -44,6 +46,15 @@ pub fn level(text: &str) -> Option<LevelFilter> {
         "trace" => LevelFilter::TRACE,
         _ => return None,
     })
+}
+
+/// Text or JSON.
+pub fn log_format(text: &str) -> Option<LogFormat> {
+    match text.to_ascii_lowercase().as_str() {
+        "text" | "plain" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
 }
 
 /// How many letters to change, add or take away to make one name of the other.

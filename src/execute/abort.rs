@@ -87,6 +87,8 @@ pub async fn cancel(app: &App, cluster: &Cluster, upid: &Upid, context: &Context
                 cluster: cx.client.name(),
                 who: cx.client.who(),
                 client: context.client.as_deref(),
+                caller: app.caller(),
+                request: context.request.as_deref(),
                 given: &given,
                 plan: &plan,
                 confirmed: "",

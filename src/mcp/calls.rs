@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Kind, Result},
     hand_over::HandOver,
     progress::Progress,
+    web::RequestId,
 };
 
 /// The key under which an error's machine-readable form stands in a result's `_meta`.
@@ -99,6 +100,7 @@ impl Call<'_> {
             progress: self.progress.clone(),
             cancel: self.context.ct.clone(),
             client: client(self.context),
+            request: request(self.context),
             person,
             hand_over: tasks::hand_over(self.context),
         };
@@ -113,6 +115,12 @@ impl Call<'_> {
 /// Who calls, as far as it says.
 pub fn client(context: &RequestContext<RoleServer>) -> Option<String> {
     context.client_info().map(|client| name(&client))
+}
+
+/// The id of the HTTP request that it came with, where it came with one.
+pub fn request(context: &RequestContext<RoleServer>) -> Option<String> {
+    let parts = context.extensions.get::<http::request::Parts>()?;
+    parts.extensions.get::<RequestId>().map(|id| id.0.clone())
 }
 
 /// Name and version of a client, as one short line: it may call itself anything.

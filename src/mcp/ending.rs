@@ -10,16 +10,8 @@ use rmcp::{
     transport::Transport,
 };
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-/// The two steps of an end.
-#[derive(Debug, Clone, Default)]
-pub struct Ending {
-    /// Nothing more is read: the input has ended, or a signal came.
-    pub begun: CancellationToken,
-    /// What still runs is cancelled, and answered as such.
-    pub calls: CancellationToken,
-}
+use crate::ending::Ending;
 
 /// A transport whose input ends when `begun` is cancelled, and not before all that was asked is answered.
 pub struct Answering<T> {

@@ -1,4 +1,4 @@
-//! The Model Context Protocol: the only place that names rmcp. Both eras of the protocol, over stdio.
+//! The Model Context Protocol: the only place that names rmcp. Both eras of the protocol, over stdio and HTTP.
 
 mod about;
 mod asking;
@@ -7,6 +7,7 @@ mod client;
 mod completion;
 mod digest;
 mod ending;
+mod http;
 mod pages;
 mod progress;
 mod prompts;
@@ -21,5 +22,6 @@ mod tasks;
 mod watch;
 
 pub use client::Connection;
+pub use http::Conversations;
 pub use server::Server;
 pub use stdio::serve_stdio;

@@ -7,20 +7,14 @@ use rmcp::{
     service::ServerInitializeError,
     transport::{async_rw::AsyncRwTransport, stdio_pipes},
 };
-use tokio::{sync::mpsc, time::sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
-use super::{
-    ending::{Answering, Ending},
-    server::Server,
-};
+use super::{ending::Answering, server::Server};
 use crate::{
     call::App,
-    error::{Error, Kind, Result},
+    ending::Ending,
+    error::{Error, Result},
 };
-
-/// What a cancelled call may take to say so.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Serves until stdin ends or a signal comes. Calls under way may then go on for `grace`, after which those that wait are
 /// cancelled; all are answered.
@@ -31,9 +25,15 @@ pub async fn serve_stdio(app: Arc<App>, grace: Duration, signals: mpsc::Receiver
     let ending = Ending::default();
     let server = Server::new(app).ended_by(ending.calls.clone());
     let news = server.session_ended();
+    // Streams of news would never end by themselves.
+    let begun = ending.begun.clone();
+    tokio::spawn(async move {
+        begun.cancelled().await;
+        news.cancel();
+    });
     tokio::select! {
         served = serve(server, ending.clone()) => served,
-        ended = end(&ending, news, grace, signals) => ended,
+        ended = ending.run(grace, signals) => ended,
     }
 }
 
@@ -50,22 +50,4 @@ async fn serve(server: Server, ending: Ending) -> Result<()> {
     };
     running.waiting().await.map_err(|e| wrong(e.to_string()))?;
     Ok(())
-}
-
-/// Waits for the end to begin, and for the calls to end no longer than they may take.
-async fn end(ending: &Ending, news: CancellationToken, grace: Duration, mut signals: mpsc::Receiver<()>) -> Result<()> {
-    tokio::select! {
-        () = ending.begun.cancelled() => {}
-        Some(()) = signals.recv() => ending.begun.cancel(),
-    }
-    news.cancel();
-    let patience = async {
-        sleep(grace).await;
-        ending.calls.cancel();
-        sleep(LAST_WORDS).await;
-    };
-    tokio::select! {
-        () = patience => Ok(()),
-        Some(()) = signals.recv() => Err(Error::new(Kind::Cancelled, "stopped before all calls had ended")),
-    }
 }

@@ -151,7 +151,12 @@ pub fn update(app: &App, id: &str) -> Result<(), ErrorData> {
 /// As [`get`], and what the policy says.
 pub async fn cancel(app: &App, id: &str, context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
     let (_, cluster, upid) = open(app, id)?;
-    let context = Context { cancel: context.ct.clone(), client: calls::client(context), ..Context::default() };
+    let context = Context {
+        cancel: context.ct.clone(),
+        client: calls::client(context),
+        request: calls::request(context),
+        ..Context::default()
+    };
     abort::cancel(app, cluster, &upid, &context).await.map(drop).map_err(|e| told(&e))
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::rules::{Names, Rules};
 use crate::{error::Result, toolsets::Chosen};
 
-/// How much of what tools do is allowed at all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How much of what tools do is allowed at all; ordered from little to much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     /// Nothing is changed.
     ReadOnly,

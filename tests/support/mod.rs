@@ -5,6 +5,7 @@
 
 pub mod facts;
 pub mod pveum;
+pub mod web;
 
 use std::{
     path::PathBuf,

