@@ -13,6 +13,7 @@ use crate::{
     pve::Client,
     router::Face,
     tool::Entry,
+    tool_names::Names,
     tools,
 };
 
@@ -30,6 +31,7 @@ pub struct App {
     audit: Option<Audit>,
     call_timeout: Option<Duration>,
     face: Face,
+    tool_names: Names,
     schemas: Vec<OnceLock<Map<String, Value>>>,
 }
 
@@ -59,6 +61,7 @@ impl App {
             audit: safety.audit_file.as_ref().map(|file| Audit::open(file, safety.confirm.key.clone())).transpose()?,
             call_timeout: None,
             face: safety.face,
+            tool_names: safety.tool_names,
             schemas: tools::all().map(|_| OnceLock::new()).collect(),
         })
     }
@@ -88,6 +91,11 @@ impl App {
     /// Which tools a model is told of.
     pub fn face(&self) -> Face {
         self.face
+    }
+
+    /// By whose names a caller knows them.
+    pub fn tool_names(&self) -> Names {
+        self.tool_names
     }
 
     pub fn clusters(&self) -> &[Cluster] {
