@@ -16,6 +16,7 @@ use crate::{
     pve::Client,
     router::Face,
     tool::Entry,
+    tool_names::Names,
     tools,
 };
 
@@ -35,6 +36,7 @@ pub struct App {
     caller: Option<String>,
     call_timeout: Option<Duration>,
     face: Face,
+    tool_names: Names,
     schemas: Vec<OnceLock<Map<String, Value>>>,
 }
 
@@ -65,6 +67,7 @@ impl App {
             caller: None,
             call_timeout: None,
             face: safety.face,
+            tool_names: safety.tool_names,
             schemas: unwritten(),
         })
     }
@@ -79,6 +82,7 @@ impl App {
             caller: Some(name.to_owned()),
             call_timeout: self.call_timeout,
             face: self.face,
+            tool_names: self.tool_names,
             schemas: unwritten(),
         }
     }
@@ -113,6 +117,11 @@ impl App {
     /// Which tools a model is told of.
     pub fn face(&self) -> Face {
         self.face
+    }
+
+    /// By whose names a caller knows them.
+    pub fn tool_names(&self) -> Names {
+        self.tool_names
     }
 
     pub fn clusters(&self) -> &[Cluster] {

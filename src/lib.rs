@@ -35,6 +35,7 @@ mod safety_snapshot;
 pub mod sandbox;
 mod schema;
 pub mod tool;
+pub mod tool_names;
 pub mod tools;
 pub mod toolsets;
 pub mod trail;
