@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Listed, entry, several};
+use super::{CLUSTER, Listed, entry, several};
 use crate::{
     app::App,
     arguments,
@@ -137,21 +137,39 @@ pub struct Call {
 const CONTROL: &[&str] =
     &["dry_run", "confirm", "snapshot_first", "wait", "timeout", "poll_interval", crate::action::STOPS_TASK];
 const TIMEOUT: &str = "timeout";
-const CLUSTER: &str = "cluster";
 
 impl Alias {
-    /// The base that the rows of the tables differ from.
-    pub const BASE: Self = Self {
-        name: "",
-        title: "",
-        description: "",
-        to: &[],
-        arguments: &[],
-        fixed: &[],
-        work: None,
-        harmless: false,
-        example: ("", "{}"),
-    };
+    pub const fn new(name: &'static str, title: &'static str, description: &'static str) -> Self {
+        Self {
+            name,
+            title,
+            description,
+            to: &[],
+            arguments: &[],
+            fixed: &[],
+            work: None,
+            harmless: false,
+            example: ("", ""),
+        }
+    }
+    pub const fn to(self, to: &'static [Target]) -> Self {
+        Self { to, ..self }
+    }
+    pub const fn takes(self, arguments: &'static [Argument]) -> Self {
+        Self { arguments, ..self }
+    }
+    pub const fn fixed(self, fixed: &'static [(&'static str, &'static str)]) -> Self {
+        Self { fixed, ..self }
+    }
+    pub const fn work(self, work: Work) -> Self {
+        Self { work: Some(work), ..self }
+    }
+    pub const fn harmless(self) -> Self {
+        Self { harmless: true, ..self }
+    }
+    pub const fn example(self, question: &'static str, arguments: &'static str) -> Self {
+        Self { example: (question, arguments), ..self }
+    }
 
     /// The tools behind.
     pub fn entries(&self) -> impl Iterator<Item = &'static Entry> {
