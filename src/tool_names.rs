@@ -7,7 +7,7 @@ use std::future::ready;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 
-pub use self::alias::{Alias, Argument, Call, Given, Target};
+pub use self::alias::Alias;
 use crate::{
     app::App,
     arguments,
@@ -19,7 +19,7 @@ use crate::{
     tools,
 };
 
-mod alias;
+pub mod alias;
 mod camel;
 mod machines;
 mod plus;

@@ -44,6 +44,17 @@ pub enum Target {
     Guest { vm: &'static str, container: &'static str },
 }
 
+impl Target {
+    /// The names of its tools.
+    pub fn tools(self) -> impl Iterator<Item = &'static str> {
+        let (first, second) = match self {
+            Self::Tool(tool) => (tool, None),
+            Self::Guest { vm, container } => (vm, Some(container)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
 /// One argument, by its older name.
 pub struct Argument {
     pub name: &'static str,
@@ -173,10 +184,7 @@ impl Alias {
 
     /// The tools behind.
     pub fn entries(&self) -> impl Iterator<Item = &'static Entry> {
-        let names = self.to.iter().flat_map(|target| match *target {
-            Target::Tool(tool) => vec![tool],
-            Target::Guest { vm, container } => vec![vm, container],
-        });
+        let names = self.to.iter().flat_map(|target| target.tools());
         names.filter_map(entry)
     }
 

@@ -58,7 +58,7 @@ pub const ALIASES: &[Alias] = &[
             Argument::own("memory", "memory_mb").default("512").words("MiB."),
             Argument::param("swap", "integer").default("512").words("MiB."),
             Argument::own("disk_size", "rootfs_gb").default("8").words("GiB."),
-            Argument::same("storage"),
+            Argument::same("storage").default(r#""*""#).words("* chooses one."),
             Argument::same("password"),
             Argument::same("ssh_public_keys").kind("string").words("One on each line."),
             Argument::own("network_bridge", "bridge"),

@@ -17,8 +17,8 @@ pub const ALIASES: &[Alias] = &[
         .to(&[Tool("proxmox-create-snapshot")])
         .takes(&[NODE, VMID, SNAPSHOT, Argument::same("description"), Argument::same("vmstate").default("false"), KIND])
         .example(
-            "Take a snapshot of container 110",
-            r#"{"node": "pve3", "vmid": "110", "snapname": "before-update", "vm_type": "lxc"}"#,
+            "Take a snapshot of container 108",
+            r#"{"node": "pve1", "vmid": "108", "snapname": "before-update", "vm_type": "lxc"}"#,
         ),
     Alias::new("delete_snapshot", "Delete a snapshot", "Delete a snapshot. The guest itself stays as it is.")
         .to(&[Tool("proxmox-delete-snapshot")])

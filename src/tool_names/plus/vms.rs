@@ -43,7 +43,7 @@ pub const ALIASES: &[Alias] = &[
             Argument::own("cpus", "cores").needed().words("Cores."),
             Argument::own("memory", "memory_mb").needed().words("MiB."),
             Argument::own("disk_size", "disk_gb").needed().words("GiB."),
-            Argument::same("storage"),
+            Argument::same("storage").default(r#""*""#).words("* chooses one."),
             Argument::same("ostype"),
             Argument::own("network_bridge", "bridge"),
             Argument::param("pool", "string"),
