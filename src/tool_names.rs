@@ -20,6 +20,7 @@ use crate::{
 };
 
 pub mod alias;
+mod answer;
 mod camel;
 mod machines;
 mod plus;
@@ -53,6 +54,18 @@ impl Names {
             Self::Plus => "plus",
             Self::Camel => "camel",
             Self::Machines => "machines",
+        }
+    }
+
+    /// Whose names they are, in a sentence.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Native => "Our own.",
+            Self::Plus => {
+                "Those of ProxmoxMCP (canvrno) and ProxmoxMCP-Plus (RekklesNA). Their jobs are Proxmox's tasks here: a `job_id` is a UPID. With several clusters `target` is taken for `cluster`."
+            }
+            Self::Camel => "Those of the TypeScript server `proxmox-mcp`.",
+            Self::Machines => "VMs and containers alike, and nothing that deletes or overwrites.",
         }
     }
 
@@ -179,4 +192,9 @@ pub fn unknown(app: &App, name: &str) -> Error {
 /// One of our own tools.
 fn entry(name: &str) -> Option<&'static Entry> {
     tools::all().find(|entry| entry.name == name)
+}
+
+/// JSON that stands in a table; a test reads all of it.
+fn parse(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
 }

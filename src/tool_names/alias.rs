@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{CLUSTER, Listed, entry, several};
+use super::{CLUSTER, Listed, answer, entry, parse, several};
 use crate::{
     app::App,
     arguments,
@@ -188,6 +188,11 @@ impl Alias {
         names.filter_map(entry)
     }
 
+    /// Whether at least one of the tools behind can be called.
+    pub fn can_call(&self, app: &App) -> bool {
+        self.entries().any(|entry| app.can_call(entry))
+    }
+
     /// What a caller is told of it; nothing, where none of the tools behind can be called.
     pub fn listed(&'static self, app: &App) -> Option<Listed> {
         let callable: Vec<_> = self.entries().filter(|entry| app.can_call(entry)).collect();
@@ -278,7 +283,7 @@ impl Alias {
             made.push((entry, args));
         }
         let answer = match <[_; 1]>::try_from(made) {
-            Ok([(entry, args)]) => call::run(app, entry.name, args, context).await,
+            Ok([(entry, args)]) => answer::of(app, entry, args, context).await,
             Err(made) => several::run(app, made, context).await,
         };
         answer.map_err(|e| self.in_its_words(e))
@@ -344,11 +349,6 @@ impl Argument {
     fn left_out(&self) -> Option<Value> {
         self.default.map(parse)
     }
-}
-
-/// JSON that stands in a table; a test reads all of it.
-fn parse(json: &str) -> Value {
-    serde_json::from_str(json).unwrap_or_default()
 }
 
 /// The tool that is meant: where there is one for each kind of guest, by the listing that all calls share.
