@@ -25,18 +25,6 @@ async fn named(tool_names: Names) -> Test {
     with(Safety { tool_names, ..everything() }).await
 }
 
-/// The arguments of an alias's example; `UPID:…` stands for a task that goes on.
-async fn example(test: &Test, alias: &Alias) -> Value {
-    let mut arguments: Value = serde_json::from_str(alias.example.1).unwrap();
-    for key in ["upid", "job_id"] {
-        if arguments[key] == "UPID:…" {
-            let backup = json!({"node": "pve2", "vmid": "101", "storage": "nas", "wait": false});
-            arguments[key] = test.mcp.call("create_backup", backup).await.unwrap()["upid"].clone();
-        }
-    }
-    arguments
-}
-
 fn all() -> impl Iterator<Item = (Names, &'static Alias)> {
     Names::OLDER.iter().flat_map(|names| names.aliases().map(|alias| (*names, alias)))
 }
@@ -86,7 +74,7 @@ async fn every_name_of_every_set_does_what_it_says() {
         let test = named(names).await;
         let listed = test.mcp.tools().await.unwrap();
         assert!(listed.iter().any(|name| name == alias.name), "{} is not listed", alias.name);
-        let arguments = example(&test, alias).await;
+        let arguments = test.older_example(alias).await;
         test.sent.forget();
         let result = match test.mcp.call(alias.name, arguments.clone()).await {
             Ok(result) => result,
