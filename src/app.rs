@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Safety},
     confirm::{Confirm, Mode},
     error::{Error, Result},
+    metrics::Metrics,
     policy::{Grant, Policy},
     pve::Client,
     router::Face,
@@ -35,6 +36,7 @@ pub struct App {
     caller: Option<String>,
     call_timeout: Option<Duration>,
     face: Face,
+    metrics: Arc<Metrics>,
     schemas: Vec<OnceLock<Map<String, Value>>>,
 }
 
@@ -57,6 +59,10 @@ impl App {
     /// # Errors
     /// An audit log that cannot be written.
     pub fn with_clusters(clusters: Vec<Cluster>, safety: &Safety) -> Result<Self> {
+        let metrics = Arc::<Metrics>::default();
+        for cluster in &clusters {
+            cluster.client.tell(metrics.observer(&cluster.name));
+        }
         Ok(Self {
             clusters: clusters.into(),
             policy: Policy::new(safety.policy.clone()),
@@ -65,6 +71,7 @@ impl App {
             caller: None,
             call_timeout: None,
             face: safety.face,
+            metrics,
             schemas: unwritten(),
         })
     }
@@ -79,6 +86,7 @@ impl App {
             caller: Some(name.to_owned()),
             call_timeout: self.call_timeout,
             face: self.face,
+            metrics: Arc::clone(&self.metrics),
             schemas: unwritten(),
         }
     }
@@ -108,6 +116,11 @@ impl App {
     /// The record of what was done, where there is one.
     pub fn audit(&self) -> Option<&Audit> {
         self.audit.as_ref()
+    }
+
+    /// The figures of the whole program, whoever calls.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Which tools a model is told of.
