@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::Health;
 use crate::{call::App, config::Web, ending::Ending, error::Result, mcp::Conversations};
 
 /// Somebody who was let in.
@@ -18,14 +19,21 @@ pub struct Caller {
 /// Everybody who may come in.
 pub struct Callers {
     anybody: Arc<Caller>,
+    health: Arc<Health>,
 }
 
 impl Callers {
     /// # Errors
     /// `BadSetting` for keys that cannot be read.
     pub fn new(app: Arc<App>, web: &Web, ending: &Ending) -> Result<Self> {
+        let health = Arc::new(Health::new(Arc::clone(&app), ending));
         let mcp = Conversations::new(Arc::clone(&app), web, ending);
-        Ok(Self { anybody: Arc::new(Caller { name: None, app, mcp }) })
+        Ok(Self { anybody: Arc::new(Caller { name: None, app, mcp }), health })
+    }
+
+    /// Looks after what they all use.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     /// Whoever shows what these headers hold; nothing where it is not good.

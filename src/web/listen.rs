@@ -13,7 +13,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tower_http::add_extension::AddExtension;
 
+use super::Peer;
 use crate::{
     config::{Limits, Web},
     ending::Ending,
@@ -57,12 +59,12 @@ pub async fn serve_on(listener: Listener, routes: Router, limits: Limits, ending
             () = ending.begun.cancelled() => break,
             accepted = listener.tcp.accept() => accepted,
         };
-        let Ok((stream, _)) = stream else {
+        let Ok((stream, peer)) = stream else {
             // Out of file descriptors, say: it passes, and a loop that spins would not help.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let served = connections.watch(connection(stream, routes.clone()));
+        let served = connections.watch(connection(stream, Peer(peer), routes.clone()));
         tokio::spawn(async move {
             if let Err(e) = served.await {
                 tracing::debug!("a connection ended: {e}");
@@ -74,10 +76,12 @@ pub async fn serve_on(listener: Listener, routes: Router, limits: Limits, ending
     connections.shutdown().await;
 }
 
-fn connection(stream: TcpStream, routes: Router) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+type Served = http1::Connection<TokioIo<TcpStream>, TowerToHyperService<AddExtension<Router, Peer>>>;
+
+fn connection(stream: TcpStream, peer: Peer, routes: Router) -> Served {
     // An answer that is written in two pieces shall not wait for the first to be acknowledged.
     drop(stream.set_nodelay(true));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD);
-    server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes))
+    server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(AddExtension::new(routes, peer)))
 }

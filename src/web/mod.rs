@@ -1,5 +1,6 @@
 //! The program over HTTP: listens, decides who gets in, and hands requests on to MCP and REST. Knows neither protocol.
 
+mod access;
 mod callers;
 mod health;
 mod hosts;
@@ -12,7 +13,9 @@ use std::{io::Write, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 pub use self::{
+    access::Peer,
     callers::{Caller, Callers},
+    health::{Health, Reached, Readiness},
     listen::{Listener, serve_on},
     request_id::RequestId,
     routes::{everything, mcp, rest},

@@ -12,7 +12,7 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{Caller, Callers, health, request_id};
+use super::{Caller, Callers, access, health, request_id};
 use crate::{config::Web, rest as rest_api};
 
 /// Where MCP is spoken: the second is how it was called by the server that n8n workflows were made for.
@@ -43,9 +43,12 @@ async fn converse(Extension(caller): Extension<Arc<Caller>>, request: Request) -
 
 /// Puts the door before these, and before the door what all requests pass.
 fn guarded(inside: Router, callers: &Arc<Callers>, _: &Web) -> Router {
+    let health = callers.health();
     inside
+        .merge(health::closed(health))
         .layer(middleware::from_fn_with_state(Arc::clone(callers), door))
-        .merge(health::routes())
+        .merge(health::open(health))
+        .layer(middleware::from_fn_with_state(Arc::clone(health.app().metrics()), access::note))
         .layer(middleware::from_fn(request_id::identify))
 }
 
@@ -53,8 +56,11 @@ fn guarded(inside: Router, callers: &Arc<Callers>, _: &Web) -> Router {
 async fn door(State(callers): State<Arc<Callers>>, mut request: Request, next: Next) -> Response {
     match callers.admit(request.headers()).await {
         Some(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            request.extensions_mut().insert(Arc::clone(&caller));
+            let mut response = next.run(request).await;
+            // For the log: who it was.
+            response.extensions_mut().insert(caller);
+            response
         }
         None => StatusCode::UNAUTHORIZED.into_response(),
     }
