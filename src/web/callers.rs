@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use tokio_util::sync::CancellationToken;
 
 use crate::{call::App, config::Web, ending::Ending, error::Result, mcp::Conversations};
 
@@ -13,6 +14,8 @@ pub struct Caller {
     /// The tools, as far as this caller may use them.
     pub app: Arc<App>,
     pub mcp: Conversations,
+    /// Cancelled when calls that still run have to end.
+    pub ended: CancellationToken,
 }
 
 /// Everybody who may come in.
@@ -25,7 +28,7 @@ impl Callers {
     /// `BadSetting` for keys that cannot be read.
     pub fn new(app: Arc<App>, web: &Web, ending: &Ending) -> Result<Self> {
         let mcp = Conversations::new(Arc::clone(&app), web, ending);
-        Ok(Self { anybody: Arc::new(Caller { name: None, app, mcp }) })
+        Ok(Self { anybody: Arc::new(Caller { name: None, app, mcp, ended: ending.calls.clone() }) })
     }
 
     /// Whoever shows what these headers hold; nothing where it is not good.
