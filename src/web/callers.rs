@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use tokio_util::sync::CancellationToken;
 
 use super::Health;
 use crate::{call::App, config::Web, ending::Ending, error::Result, mcp::Conversations};
@@ -14,6 +15,8 @@ pub struct Caller {
     /// The tools, as far as this caller may use them.
     pub app: Arc<App>,
     pub mcp: Conversations,
+    /// Cancelled when calls that still run have to end.
+    pub ended: CancellationToken,
 }
 
 /// Everybody who may come in.
@@ -28,7 +31,8 @@ impl Callers {
     pub fn new(app: Arc<App>, web: &Web, ending: &Ending) -> Result<Self> {
         let health = Arc::new(Health::new(Arc::clone(&app), ending));
         let mcp = Conversations::new(Arc::clone(&app), web, ending);
-        Ok(Self { anybody: Arc::new(Caller { name: None, app, mcp }), health })
+        let anybody = Caller { name: None, app, mcp, ended: ending.calls.clone() };
+        Ok(Self { anybody: Arc::new(anybody), health })
     }
 
     /// Looks after what they all use.

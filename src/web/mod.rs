@@ -5,6 +5,7 @@ mod callers;
 mod health;
 mod hosts;
 mod listen;
+pub mod problem;
 mod request_id;
 mod routes;
 
@@ -17,6 +18,7 @@ pub use self::{
     callers::{Caller, Callers},
     health::{Health, Reached, Readiness},
     listen::{Listener, serve_on},
+    problem::Problem,
     request_id::RequestId,
     routes::{everything, mcp, rest},
 };
