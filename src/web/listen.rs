@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -15,7 +15,6 @@ use tokio::{
 };
 use tower_http::add_extension::AddExtension;
 
-use super::Peer;
 use crate::{
     config::{Limits, Web},
     ending::Ending,
@@ -64,7 +63,7 @@ pub async fn serve_on(listener: Listener, routes: Router, limits: Limits, ending
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let served = connections.watch(connection(stream, Peer(peer), routes.clone()));
+        let served = connections.watch(connection(stream, peer, routes.clone()));
         tokio::spawn(async move {
             if let Err(e) = served.await {
                 tracing::debug!("a connection ended: {e}");
@@ -76,12 +75,13 @@ pub async fn serve_on(listener: Listener, routes: Router, limits: Limits, ending
     connections.shutdown().await;
 }
 
-type Served = http1::Connection<TokioIo<TcpStream>, TowerToHyperService<AddExtension<Router, Peer>>>;
+type Served = http1::Connection<TokioIo<TcpStream>, TowerToHyperService<AddExtension<Router, ConnectInfo<SocketAddr>>>>;
 
-fn connection(stream: TcpStream, peer: Peer, routes: Router) -> Served {
+fn connection(stream: TcpStream, peer: SocketAddr, routes: Router) -> Served {
     // An answer that is written in two pieces shall not wait for the first to be acknowledged.
     drop(stream.set_nodelay(true));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(HEAD);
-    server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(AddExtension::new(routes, peer)))
+    server
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(AddExtension::new(routes, ConnectInfo(peer))))
 }

@@ -13,7 +13,6 @@ use std::{io::Write, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 pub use self::{
-    access::Peer,
     callers::{Caller, Callers},
     health::{Health, Reached, Readiness},
     listen::{Listener, serve_on},
