@@ -28,7 +28,7 @@ LABEL org.opencontainers.image.title="proxmox-mcp" \
 COPY --from=build /image/ /
 # For what is kept, such as an audit log: mount a volume here.
 COPY --from=build --chown=65532:65532 /empty/ /data/
-# Nobody: no user of the host has this number.
+# Somebody without a name or rights.
 USER 65532:65532
 WORKDIR /data
 # Settings, not flags, so that a .env can change them, and `health` knows them too.

@@ -17,6 +17,7 @@ use crate::{
     pve::Client,
     router::Face,
     tool::Entry,
+    tool_names::Names,
     tools,
 };
 
@@ -36,6 +37,7 @@ pub struct App {
     caller: Option<String>,
     call_timeout: Option<Duration>,
     face: Face,
+    tool_names: Names,
     metrics: Arc<Metrics>,
     schemas: Vec<OnceLock<Map<String, Value>>>,
 }
@@ -71,6 +73,7 @@ impl App {
             caller: None,
             call_timeout: None,
             face: safety.face,
+            tool_names: safety.tool_names,
             metrics,
             schemas: unwritten(),
         })
@@ -86,6 +89,7 @@ impl App {
             caller: Some(name.to_owned()),
             call_timeout: self.call_timeout,
             face: self.face,
+            tool_names: self.tool_names,
             metrics: Arc::clone(&self.metrics),
             schemas: unwritten(),
         }
@@ -126,6 +130,11 @@ impl App {
     /// Which tools a model is told of.
     pub fn face(&self) -> Face {
         self.face
+    }
+
+    /// By whose names a caller knows them.
+    pub fn tool_names(&self) -> Names {
+        self.tool_names
     }
 
     pub fn clusters(&self) -> &[Cluster] {

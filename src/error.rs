@@ -153,6 +153,13 @@ impl Error {
         self
     }
 
+    /// With message and hint in other words.
+    pub fn reworded(mut self, word: impl Fn(&str) -> String) -> Self {
+        self.0.message = word(&self.0.message);
+        self.0.hint = self.0.hint.as_deref().map(&word);
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.0.kind
     }

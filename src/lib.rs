@@ -37,6 +37,7 @@ pub mod sandbox;
 mod schema;
 mod sight;
 pub mod tool;
+pub mod tool_names;
 pub mod tools;
 pub mod toolsets;
 pub mod trail;

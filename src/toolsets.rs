@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     policy::Effect,
     tool::Entry,
+    tool_names::{Alias, Names},
     tools::{self, CORE, FAMILIES},
 };
 
@@ -139,7 +140,8 @@ pub fn toolset(name: &str) -> Result<Vec<&'static Entry>> {
     Err(Error::bad_setting(format!("no toolset '{name}'; there are {known}")))
 }
 
-/// The tools that a name means: `proxmox-start-vm`, `start-vm`, or a pattern with `*`.
+/// The tools that a name means: `proxmox-start-vm`, `start-vm`, or a pattern with `*`; by a name of an older server
+/// (`start_machine`), those behind it.
 ///
 /// # Errors
 /// `BadSetting` where there is none, with the nearest name.
@@ -152,6 +154,11 @@ pub fn named(pattern: &str) -> Result<Vec<&'static Entry>> {
     let found: Vec<_> = tools::all().filter(|tool| matches(&full, tool.name)).collect();
     if !found.is_empty() {
         return Ok(found);
+    }
+    let older = Names::OLDER.iter().flat_map(|names| names.aliases()).filter(|alias| matches(pattern, alias.name));
+    let behind: Vec<_> = older.flat_map(Alias::entries).collect();
+    if !behind.is_empty() {
+        return Ok(behind);
     }
     let error = Error::bad_setting(format!("no tool '{pattern}'"));
     Err(match arguments::nearest(&full, tools::all().map(|tool| tool.name)) {

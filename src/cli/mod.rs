@@ -85,7 +85,8 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
         Some(("tools", args)) => {
             let words = args.get_many::<String>("words").into_iter().flatten().cloned().collect::<Vec<_>>();
-            return tools::run(&words.join(" "), args.get_flag("json"));
+            let names = config::load_without_clusters(matches)?.safety.tool_names;
+            return tools::run(names, &words.join(" "), args.get_flag("json"));
         }
         Some(("demo", _)) => return demo::run().await,
         Some(("sandbox", args)) => return sandbox::run(args).await,

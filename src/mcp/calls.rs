@@ -12,10 +12,11 @@ use rmcp::{
 
 use super::{asking, progress::Forwarder, tasks};
 use crate::{
-    call::{self, Answer, App, Context, Person},
+    call::{Answer, App, Context, Person},
     error::{Error, Kind, Result},
     hand_over::HandOver,
     progress::Progress,
+    tool_names,
     web::RequestId,
 };
 
@@ -52,8 +53,8 @@ pub async fn run(
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResponse, ErrorData> {
-    if call::is_unknown_tool(&request.name) {
-        let error = call::unknown_tool(&request.name);
+    if !tool_names::knows(app, &request.name) {
+        let error = tool_names::unknown(app, &request.name);
         return Err(ErrorData::invalid_params(error.report(), None));
     }
     let (progress, forwarder) = match context.meta.get_progress_token() {
@@ -104,7 +105,7 @@ impl Call<'_> {
             person,
             hand_over: tasks::hand_over(self.context),
         };
-        let answer = call::run(self.app, self.tool, self.arguments.clone(), &context).await?;
+        let answer = tool_names::call(self.app, self.tool, self.arguments.clone(), &context).await?;
         match context.hand_over.as_ref().and_then(HandOver::taken) {
             Some(handed) => tasks::create(self.app, handed, answer).map(Reply::Task),
             None => Ok(Reply::Answer(answer)),

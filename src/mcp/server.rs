@@ -30,6 +30,7 @@ use crate::{
     policy::Effect,
     router::{self, Face},
     tool::Entry,
+    tool_names::{self, Listed},
 };
 
 /// One MCP server; cheap to clone, shares the application and what is watched. A clone is the same connection.
@@ -90,16 +91,22 @@ impl Server {
                 Some(_) => Arc::clone(outcome.get_or_init(|| Arc::new(entry.listed_output_schema(&clusters)))),
                 None => Arc::new(entry.listed_output_schema(&clusters)),
             };
-            self.app.tools().map(|(entry, schema)| describe(entry, schema, output(entry))).collect()
+            let listed = tool_names::listed(&self.app).into_iter();
+            listed
+                .map(|tool| {
+                    let output = output(tool.entry);
+                    describe(tool, output)
+                })
+                .collect()
         })
     }
 }
 
-fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool {
-    let mut tool = Tool::new(entry.name, entry.description(), Arc::new(schema));
-    tool.title = Some(entry.title.to_owned());
+fn describe(listed: Listed, output: Arc<JsonObject>) -> Tool {
+    let mut tool = Tool::new(listed.name, listed.description, Arc::new(listed.input));
+    tool.title = Some(listed.title.to_owned());
     tool.output_schema = Some(output);
-    tool.annotations = Some(hints(entry.title, entry.effect, entry.may_destroy()));
+    tool.annotations = Some(hints(listed.title, listed.effect, listed.destroys));
     tool
 }
 
@@ -122,7 +129,7 @@ fn hints(title: &str, effect: Effect, destroys: bool) -> ToolAnnotations {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        about::config(self.app.face())
+        about::config(&self.app)
     }
 
     async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
