@@ -4,6 +4,7 @@ mod callers;
 mod health;
 mod hosts;
 mod listen;
+pub mod problem;
 mod request_id;
 mod routes;
 
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 pub use self::{
     callers::{Caller, Callers},
     listen::{Listener, serve_on},
+    problem::Problem,
     request_id::RequestId,
     routes::{everything, mcp, rest},
 };
