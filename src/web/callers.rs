@@ -137,16 +137,11 @@ pub fn refuse_unguarded(web: &Web) -> Result<()> {
     if web.keys.is_some() || web.oauth.is_some() || web.insecure_no_auth {
         return Ok(());
     }
-    let addresses = [("PROXMOX_MCP_HTTP", web.http), ("PROXMOX_MCP_REST", web.rest)];
-    for (setting, address) in addresses {
-        if let Some(address) = address.filter(|address| !address.ip().to_canonical().is_loopback()) {
-            let why = format!("{setting}: {address} can be reached from other machines, and nobody would need a key");
-            return Err(Error::bad_setting(why).hint(
-                "set PROXMOX_MCP_API_KEY (`openssl rand -hex 32` makes a key), or let everybody in with --insecure-no-auth",
-            ));
-        }
-    }
-    Ok(())
+    let Some((setting, address)) = web.exposed() else { return Ok(()) };
+    let why = format!("{setting}: {address} can be reached from other machines, and nobody would need a key");
+    Err(Error::bad_setting(why).hint(
+        "set PROXMOX_MCP_API_KEY (`openssl rand -hex 32` makes a key), or let everybody in with --insecure-no-auth",
+    ))
 }
 
 /// The keys, as they are now.

@@ -1,5 +1,6 @@
 //! The program over HTTP: listens, decides who gets in, and hands requests on to MCP and REST. Knows neither protocol.
 
+mod about;
 mod callers;
 mod door;
 mod health;
@@ -18,6 +19,7 @@ use std::{io::Write, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 pub use self::{
+    about::about,
     callers::{Caller, Callers},
     listen::{Listener, serve_on},
     problem::Problem,
