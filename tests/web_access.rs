@@ -66,7 +66,9 @@ async fn without_a_good_key_nobody_gets_in() {
         assert!(body["detail"].as_str().unwrap().contains("X-API-Key"), "{body}");
     }
     let cut = &OPS[..OPS.len() - 1];
-    for wrong in ["", "wrong", cut, &format!("{OPS}x"), &OPS.to_uppercase(), &format!("ops:{OPS}")] {
+    refused(&server, get("/tools").bearer_auth(""), StatusCode::UNAUTHORIZED).await;
+    refused(&server, get("/tools").header("X-API-Key", ""), StatusCode::UNAUTHORIZED).await;
+    for wrong in ["wrong", cut, &format!("{OPS}x"), &OPS.to_uppercase(), &format!("ops:{OPS}")] {
         let (headers, _) = refused(&server, get("/tools").bearer_auth(wrong), StatusCode::UNAUTHORIZED).await;
         assert_eq!(headers["www-authenticate"], "Bearer error=\"invalid_token\"", "{wrong}");
         refused(&server, get("/tools").header("X-API-Key", wrong), StatusCode::UNAUTHORIZED).await;
@@ -206,7 +208,12 @@ async fn a_key_that_was_taken_out_of_the_file_ends_with_all_it_has_and_the_other
 
     // The same name with other rights is another caller.
     write(&file, &format!("ops:{OPS} mode=read-only"));
-    while ops.post(&list).await.status() != 404 {
+    let gone = async || {
+        let post = ops.with_headers(server.http.post(server.at("/mcp")).json(&list));
+        // An answer that is on its way at that moment is broken off.
+        post.send().await.is_ok_and(|answer| answer.status() == StatusCode::NOT_FOUND)
+    };
+    while !gone().await {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
