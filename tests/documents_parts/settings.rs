@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use proxmox_mcp::config::{self, Config, table};
+use proxmox_mcp::config::{self, Config, KeySource, Web, table};
 
 use super::blocks::Block;
 
@@ -58,6 +58,13 @@ pub fn resolve(given: &[(String, String)]) -> Result<Config, String> {
     };
     let inputs = config::collect(BTreeMap::new(), env, &read).map_err(|e| e.to_string())?;
     let config = config::resolve(&inputs, &read).map_err(|e| e.to_string())?;
+    // Whether it would serve: with files of keys and certificates that are not on this machine.
+    let stands_for = config.web.keys.clone().map(|keys| match keys {
+        KeySource::File(_) => KeySource::Text("anna:a-key-that-is-long-enough".to_owned().into()),
+        text => text,
+    });
+    let web = Web { keys: stands_for, tls: None, ..config.web.clone() };
+    proxmox_mcp::web::about(&web).map_err(|e| e.to_string())?;
     match config.warnings.iter().find(|warning| !warning.contains("not verified")) {
         Some(warning) => Err(warning.clone()),
         None => Ok(config),
