@@ -99,7 +99,8 @@ pub struct Talk {
     capabilities: Value,
     /// What is read now: the session's, or the last request's.
     pub events: Option<Events>,
-    endpoint: String,
+    /// Where messages are posted.
+    pub endpoint: String,
     /// Answered without a stream.
     answered: Option<Value>,
 }
@@ -154,7 +155,8 @@ impl Talk {
         if self.way == Way::Modern {
             put("mcp-protocol-version", "2026-07-28");
             put("mcp-method", message["method"].as_str().unwrap());
-            if let Some(name) = message["params"]["name"].as_str() {
+            let params = &message["params"];
+            if let Some(name) = params["name"].as_str().or_else(|| params["taskId"].as_str()) {
                 put("mcp-name", name);
             }
         }
@@ -229,15 +231,5 @@ impl Talk {
             panic!("{reply}");
         }
         content.clone()
-    }
-
-    /// Where messages are posted.
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
-    }
-
-    /// Closes the connection that is open.
-    pub fn leave(&mut self) {
-        self.events = None;
     }
 }

@@ -13,13 +13,14 @@ use proxmox_mcp::{
 };
 use tokio::task::JoinHandle;
 
-use super::{everything as all_tools, options};
+use super::{Wire, everything as all_tools, options, wire};
 
 /// A server, until it is dropped or ended.
 pub struct Served {
     /// Without a slash at the end.
     pub url: String,
     pub sandbox: Sandbox,
+    pub sent: Arc<Wire>,
     pub app: Arc<App>,
     pub ending: Ending,
     pub serving: JoinHandle<()>,
@@ -54,12 +55,13 @@ pub async fn serve() -> Served {
 pub async fn serve_with(web: Web, safety: Safety, options: Options) -> Served {
     let sandbox = Sandbox::new(options);
     let config = embedded::cluster_config(&sandbox);
-    let client = Client::with_transport(&config, Arc::new(sandbox.clone()));
+    let sent = wire(&sandbox);
+    let client = Client::with_transport(&config, sent.clone());
     let app = Arc::new(App::with_clusters(vec![Cluster { name: config.name, client }], &safety).unwrap());
     let ending = Ending::default();
     let callers = Arc::new(Callers::new(Arc::clone(&app), &web, &ending).unwrap());
     let listener = Listener::bind(([127, 0, 0, 1], 0).into(), &web).await.unwrap();
     let url = listener.url();
     let serving = tokio::spawn(serve_on(listener, everything(&callers, &web), web.limits, ending.clone()));
-    Served { url, sandbox, app, ending, serving, http: http_client() }
+    Served { url, sandbox, sent, app, ending, serving, http: http_client() }
 }
