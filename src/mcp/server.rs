@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     call::App,
+    ending::Ending,
     policy::Effect,
     router::{self, Face},
     tool::Entry,
@@ -40,15 +41,14 @@ pub struct Server {
     tools: Arc<OnceLock<Vec<Tool>>>,
     watch: Arc<Watch>,
     session: Arc<Session>,
-    /// Cancels every call: the program ends.
-    end: CancellationToken,
+    ending: Ending,
 }
 
 impl Server {
     /// One for the whole process: connections after the first are made with [`Server::another`].
     pub fn new(app: Arc<App>) -> Self {
         let watch = Watch::new(Arc::clone(&app));
-        Self { app, tools: Arc::default(), watch, session: Arc::default(), end: CancellationToken::new() }
+        Self { app, tools: Arc::default(), watch, session: Arc::default(), ending: Ending::default() }
     }
 
     /// The same server for another connection.
@@ -56,20 +56,15 @@ impl Server {
         Self { session: Arc::default(), ..self.clone() }
     }
 
-    /// Cancelled when the connection's client has said its last word: streams of news would never end by themselves.
-    pub(super) fn session_ended(&self) -> CancellationToken {
-        self.session.ended()
-    }
-
-    /// With what cancels every call that still runs.
-    pub fn ended_by(self, end: CancellationToken) -> Self {
-        Self { end, ..self }
+    /// With the end of the program: first of the streams of news, which would never end by themselves, then of the calls.
+    pub fn ended_by(self, ending: Ending) -> Self {
+        Self { ending, ..self }
     }
 
     /// Runs a call, and cancels it when the program ends.
     async fn unless_it_ends<T>(&self, cancel: &CancellationToken, call: impl Future<Output = T>) -> T {
         let ended = async {
-            self.end.cancelled().await;
+            self.ending.calls.cancelled().await;
             cancel.cancel();
             std::future::pending().await
         };
@@ -194,7 +189,7 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        self.session.listen(&self.app, &self.watch, context).await
+        subscriptions::listen(&self.app, &self.watch, context, &self.ending.begun).await
     }
 
     async fn list_prompts(

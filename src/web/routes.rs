@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{config::Web, rest as rest_api};
 
-/// Where MCP is spoken: the second is how it was called by the server that n8n workflows were made for.
-pub const MCP_PATHS: [&str; 2] = ["/mcp", "/proxmox/mcp"];
+/// Where MCP is spoken: the second is how it was called by the server that n8n workflows were made for, the third where
+/// clients of the oldest transport look for it.
+pub const MCP_PATHS: [&str; 3] = ["/mcp", "/proxmox/mcp", "/sse"];
 
 /// MCP and REST at one address.
 pub fn everything(callers: &Arc<Callers>, web: &Web) -> Router {
