@@ -1,6 +1,6 @@
 //! Serving over HTTP: settings to [`Web`].
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
@@ -66,11 +66,28 @@ pub struct Limits {
     pub calls: usize,
     /// Requests of one caller a minute; 0: no limit.
     pub rate: u32,
+    /// Keys and tokens that are not good, from one address in a minute, before it is told to wait.
+    pub failures: u32,
+    /// How long a client may take for a request's head, for its body, and for a TLS handshake; and do nothing between requests.
+    pub patience: Duration,
+    /// How often files that may change are looked at: keys, certificate.
+    pub reread: Duration,
+    /// An issuer's keys are asked for no more often than this.
+    pub refetch: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 4 << 20, connections: 1000, calls: 500, rate: 6000 }
+        Self {
+            body: 4 << 20,
+            connections: 1000,
+            calls: 500,
+            rate: 6000,
+            failures: 30,
+            patience: Duration::from_secs(30),
+            reread: Duration::from_secs(1),
+            refetch: Duration::from_secs(30),
+        }
     }
 }
 
@@ -152,6 +169,7 @@ fn limits(lookup: &mut Lookup<'_>) -> Result<Limits> {
         connections: lookup.parsed(&table::MAX_CONNECTIONS, COUNT, default.connections, count)?,
         calls: lookup.parsed(&table::MAX_CALLS, COUNT, default.calls, count)?,
         rate: lookup.parsed(&table::RATE, "a whole number, 0 for no limit", default.rate, |text| text.parse().ok())?,
+        ..default
     })
 }
 
@@ -173,5 +191,7 @@ fn oauth(lookup: &mut Lookup<'_>, public_url: Option<&str>) -> Result<Option<OAu
 
 fn scope(pair: &str) -> Option<(String, Mode)> {
     let (scope, mode) = pair.rsplit_once('=')?;
-    (!scope.is_empty()).then(|| Some((scope.to_owned(), Mode::parse(mode)?))).flatten()
+    // What a scope may be made of by RFC 6749.
+    let fits = |c: char| c.is_ascii_graphic() && !['"', '\\'].contains(&c);
+    (!scope.is_empty() && scope.chars().all(fits)).then(|| Some((scope.to_owned(), Mode::parse(mode)?))).flatten()
 }

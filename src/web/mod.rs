@@ -1,12 +1,17 @@
 //! The program over HTTP: listens, decides who gets in, and hands requests on to MCP and REST. Knows neither protocol.
 
 mod callers;
+mod door;
 mod health;
 mod hosts;
+pub mod keys;
 mod listen;
+mod oauth;
 pub mod problem;
+mod rate;
 mod request_id;
 mod routes;
+mod tls;
 
 use std::{io::Write, sync::Arc, time::Duration};
 
@@ -31,6 +36,7 @@ use crate::{
 /// # Errors
 /// An address that cannot be listened on, or not without a key; a second signal.
 pub async fn serve(app: Arc<App>, web: &Web, grace: Duration, signals: mpsc::Receiver<()>) -> Result<()> {
+    callers::refuse_unguarded(web)?;
     let ending = Ending::default();
     let callers = Arc::new(Callers::new(app, web, &ending)?);
     let mut serving = Vec::new();
