@@ -63,6 +63,11 @@ impl Caller {
         self.ending.calls.cancel();
     }
 
+    /// Cancelled when calls that still run have to end.
+    pub fn ended(&self) -> &CancellationToken {
+        &self.ending.calls
+    }
+
     /// Cancelled when the caller may no longer be here.
     pub fn revoked(&self) -> &CancellationToken {
         &self.revoked

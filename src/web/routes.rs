@@ -19,17 +19,17 @@ pub const MCP_PATHS: [&str; 3] = ["/mcp", "/proxmox/mcp", "/sse"];
 
 /// MCP and REST at one address.
 pub fn everything(callers: &Arc<Callers>, web: &Web) -> Router {
-    guarded(mcp_routes().merge(rest_api::routes()), callers, web)
+    guarded(mcp_routes().merge(rest_api::routes(web)), rest_api::page(), callers, web)
 }
 
 /// MCP alone.
 pub fn mcp(callers: &Arc<Callers>, web: &Web) -> Router {
-    guarded(mcp_routes(), callers, web)
+    guarded(mcp_routes(), Router::new(), callers, web)
 }
 
 /// REST alone.
 pub fn rest(callers: &Arc<Callers>, web: &Web) -> Router {
-    guarded(rest_api::routes(), callers, web)
+    guarded(rest_api::routes(web), rest_api::page(), callers, web)
 }
 
 fn mcp_routes() -> Router {
@@ -40,12 +40,13 @@ async fn converse(Extension(caller): Extension<Arc<Caller>>, request: Request) -
     caller.mcp.answer(request).await
 }
 
-/// Puts the door before these, and before the door what all requests pass.
-fn guarded(inside: Router, callers: &Arc<Callers>, web: &Web) -> Router {
+/// Puts the door before what is inside, but not before what is open to everybody; and before both what all requests pass.
+fn guarded(inside: Router, open: Router, callers: &Arc<Callers>, web: &Web) -> Router {
     let health = callers.health();
     inside
         .merge(health::closed(health))
         .layer(middleware::from_fn_with_state(Door::new(callers, web), door::pass))
+        .merge(open)
         .merge(health::open(health))
         .merge(oauth::routes(web))
         .layer(hosts::cors())
