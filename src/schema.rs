@@ -94,7 +94,15 @@ fn slim(value: &mut Value) {
 
 /// Of a tool's arguments.
 pub fn of_input<T: JsonSchema>() -> Map<String, Value> {
-    generate::<T>(SchemaSettings::draft2020_12())
+    let mut schema = generate::<T>(SchemaSettings::draft2020_12());
+    for (name, property) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        // Whatever they are called in full: nodes and storages have names.
+        let is_name = ["node", "storage"].contains(&name.rsplit('_').next().unwrap_or(name));
+        if is_name && property["type"] == "string" && property.get("minLength").is_none() {
+            property["minLength"] = 1.into();
+        }
+    }
+    schema
 }
 
 /// For results: what is written, not what would be read (an `Option` that is skipped when empty is not required).

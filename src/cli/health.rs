@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Longer than a look at the clusters takes.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(6);
 
 pub fn command() -> Command {
     Command::new("health")

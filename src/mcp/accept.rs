@@ -1,16 +1,27 @@
 //! What a client takes as an answer. rmcp wants clients to name both JSON and event streams; many simple ones name neither.
 //! Whoever does not ask for events is given the answer alone, as JSON.
 
+use std::time::Duration;
+
 use axum::body::Body;
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use serde_json::Value;
+use tokio::time::timeout;
 
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// JSON-RPC's codes.
+pub const PARSE_ERROR: i32 = -32_700;
+pub const INVALID_REQUEST: i32 = -32_600;
+pub const INTERNAL_ERROR: i32 = -32_603;
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// To be read by nobody.
+const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
 /// Whether event streams are asked for by name.
@@ -32,6 +43,18 @@ fn accepted(headers: &HeaderMap) -> impl Iterator<Item = String> {
         let refused = |part: String| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
         (!parts.any(refused)).then_some(name)
     })
+}
+
+/// Whether what came says that it is JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    given.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// JSON that is no message: rmcp calls that a media type.
+pub async fn unreadable(response: Response<Body>) -> Response<Body> {
+    let said = axum::body::to_bytes(response.into_body(), 1000).await.unwrap_or_default();
+    problem(StatusCode::BAD_REQUEST, PARSE_ERROR, &String::from_utf8_lossy(&said))
 }
 
 /// Lets rmcp serve whoever asks.
@@ -75,7 +98,20 @@ where
             }
         }
     }
-    problem(StatusCode::OK, -32_603, "the request was cancelled, or the server is ending")
+    problem(StatusCode::OK, INTERNAL_ERROR, "the request was cancelled, or the server is ending")
+}
+
+/// A stream of events that says something now and then, so that nobody on the way takes it for dead.
+pub fn kept_alive(response: Response<Body>) -> Response<Body> {
+    if response.headers().get(CONTENT_TYPE) != Some(&EVENTS) {
+        return response;
+    }
+    response.map(|body| {
+        Body::from_stream(stream::unfold(body.into_data_stream(), async |mut body| {
+            let piece = timeout(SIGN_OF_LIFE, body.next()).await.unwrap_or(Some(Ok(COMMENT)))?;
+            Some((piece, body))
+        }))
+    })
 }
 
 /// rmcp writes each message on one line.

@@ -115,13 +115,18 @@ impl Call<'_> {
 
 /// Who calls, as far as it says.
 pub fn client(context: &RequestContext<RoleServer>) -> Option<String> {
-    context.client_info().map(|client| name(&client))
+    // Where no sessions are kept, rmcp puts its own name for that of a client that said nothing.
+    let made_up = |client: &Implementation| parts(context).is_some() && *client == Implementation::default();
+    context.client_info().filter(|client| !made_up(client)).map(|client| name(&client))
 }
 
 /// The id of the HTTP request that it came with, where it came with one.
 pub fn request(context: &RequestContext<RoleServer>) -> Option<String> {
-    let parts = context.extensions.get::<http::request::Parts>()?;
-    parts.extensions.get::<RequestId>().map(|id| id.0.clone())
+    parts(context)?.extensions.get::<RequestId>().map(|id| id.0.clone())
+}
+
+fn parts(context: &RequestContext<RoleServer>) -> Option<&http::request::Parts> {
+    context.extensions.get()
 }
 
 /// Name and version of a client, as one short line: it may call itself anything.

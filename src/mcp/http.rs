@@ -15,12 +15,16 @@ use rmcp::{
 };
 use serde_json::Value;
 
-use super::{accept, server::Server, sessions::Sessions, sse::Streams};
+use super::{
+    accept::{self, INVALID_REQUEST},
+    server::Server,
+    sessions::Sessions,
+    sse::Streams,
+};
 use crate::{call::App, config::Web, ending::Ending};
 
 const SESSION: &str = "mcp-session-id";
 const VERSION: &str = "mcp-protocol-version";
-const INVALID_REQUEST: i32 = -32_600;
 
 /// The conversations of one caller.
 #[derive(Clone)]
@@ -40,7 +44,9 @@ impl Conversations {
             .disable_allowed_origins()
             .with_legacy_session_mode(!web.stateless)
             .with_json_response(web.stateless)
-            .with_max_request_body_bytes(web.limits.body);
+            .with_max_request_body_bytes(web.limits.body)
+            // We do that ourselves, by tokio's clock.
+            .with_sse_keep_alive(None);
         let server = Server::new(app).ended_by(ending.clone());
         // Streams count as calls, so there is always a session without one that can make room.
         let most = web.limits.calls.saturating_mul(2);
@@ -63,10 +69,14 @@ impl Conversations {
         }
         let events = request.method() != Method::POST || accept::asks_for_events(request.headers());
         let session = session(request.headers());
+        let is_json = accept::is_json(request.headers());
         accept::all(request.headers_mut());
         let response = self.streamable.handle(request).await.into_response();
+        if is_json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            return accept::unreadable(response).await;
+        }
         if events {
-            return response;
+            return accept::kept_alive(response);
         }
         accept::alone(response, async |id| self.refuse(session.as_ref(), id).await).await
     }

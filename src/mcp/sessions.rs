@@ -35,7 +35,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// All of one caller.
-#[derive(Clone)]
 pub struct Sessions(Arc<Inner>);
 
 struct Inner {

@@ -25,13 +25,15 @@ use rmcp::{
     transport::sink_stream::SinkStreamTransport,
 };
 
-use super::{accept::problem, ending::Answering, server::Server};
+use super::{
+    accept::{INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, problem},
+    ending::Answering,
+    server::Server,
+};
 use crate::{ending::Ending, key};
 
 /// Messages that wait for one side or the other.
 const QUEUE: usize = 64;
-const PARSE_ERROR: i32 = -32_700;
-const INVALID_REQUEST: i32 = -32_600;
 
 /// The sessions of one caller.
 #[derive(Clone)]
@@ -58,7 +60,7 @@ impl Streams {
     /// Begins a session: its stream of events.
     pub fn begin(&self, request: &Request<Body>) -> Response<Body> {
         let Ok(id) = key::random::<16>().map(|bytes| key::hex(&bytes)) else {
-            return problem(StatusCode::INTERNAL_SERVER_ERROR, INVALID_REQUEST, "the system gives no random numbers");
+            return problem(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL_ERROR, "the system gives no random numbers");
         };
         let (posted, messages) = mpsc::channel(QUEUE);
         let (replies, events) = mpsc::channel::<TxJsonRpcMessage<RoleServer>>(QUEUE);

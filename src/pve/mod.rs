@@ -51,7 +51,7 @@ pub use resources::{Live, Resource, ResourceCache, Resources};
 pub use scope::{Scope, Seen};
 pub use ssh_keys::SshKeys;
 pub use task::{ExitStatus, TaskEnd, TaskRow, TaskStatus, WaitOptions, Waited};
-pub use tls::{fingerprint, fingerprint_line};
+pub use tls::{fingerprint, fingerprint_line, system_client_config};
 pub use transport::{SendError, Transport};
 pub use upid::Upid;
 pub use upload::{FilePart, Upload};

@@ -42,7 +42,7 @@ impl Running {
         let context = Context {
             progress,
             // Ends with the server, too.
-            cancel: who.caller.ended.child_token(),
+            cancel: who.caller.ended().child_token(),
             client: Some(who.client.clone()),
             request: who.request.clone(),
             person: Person::Nobody(NOBODY),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     routing::{any, get},
 };
 use http::{Method, StatusCode, Uri};
@@ -55,6 +56,8 @@ pub fn routes(web: &Web) -> Router {
         .route("/{name}", any(tools::call_at_root))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_here)
+        // The door has held it to the operator's limit.
+        .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(site))
 }
 

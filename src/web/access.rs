@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{ConnectInfo, MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
@@ -14,10 +14,6 @@ use tokio::time::Instant;
 use super::{Caller, RequestId, health};
 use crate::metrics::Metrics;
 
-/// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
-
 /// One request under way. One that is dropped without an answer was given up by its caller.
 struct Access {
     metrics: Arc<Metrics>,
@@ -26,7 +22,7 @@ struct Access {
     path: String,
     route: Option<MatchedPath>,
     request: Option<RequestId>,
-    peer: Option<Peer>,
+    peer: Option<ConnectInfo<SocketAddr>>,
     forwarded: Option<String>,
     caller: Option<String>,
     status: Option<StatusCode>,

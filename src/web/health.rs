@@ -33,8 +33,8 @@ use crate::{
 const GOOD_FOR: Duration = Duration::from_secs(5);
 /// A login that was refused is not repeated so soon: Proxmox locks a second factor that fails too often.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
-/// Those who ask have limits of their own.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Proxmox takes three seconds to refuse a login; those who ask have limits of their own.
+const PATIENCE: Duration = Duration::from_millis(4500);
 
 /// Whether there is work to be done, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,17 +66,27 @@ pub struct Health {
     last: Mutex<Option<Look>>,
 }
 
-#[derive(Clone)]
+type Seeing = Shared<BoxFuture<'static, Seen>>;
+
 struct Look {
     began: Instant,
-    seen: Shared<BoxFuture<'static, BTreeMap<String, Reached>>>,
+    seeing: Seeing,
+}
+
+#[derive(Clone)]
+struct Seen {
+    at: Instant,
+    clusters: BTreeMap<String, Reached>,
 }
 
 impl Look {
     fn is_good(&self) -> bool {
-        let refused =
-            self.seen.peek().is_some_and(|seen| seen.values().any(|reached| *reached == Reached::Unauthorized));
-        self.began.elapsed() < if refused { REFUSED_FOR } else { GOOD_FOR }
+        let Some(seen) = self.seeing.peek() else {
+            // Under way, or nobody was there any more when it ended.
+            return self.began.elapsed() <= PATIENCE;
+        };
+        let refused = seen.clusters.values().any(|reached| *reached == Reached::Unauthorized);
+        seen.at.elapsed() < if refused { REFUSED_FOR } else { GOOD_FOR }
     }
 }
 
@@ -94,31 +104,34 @@ impl Health {
         if self.ending.begun.is_cancelled() {
             return Readiness { ready: false, clusters: BTreeMap::new() };
         }
-        let clusters = self.look().await;
-        let ready = clusters.values().all(|reached| *reached == Reached::Ok);
+        let Seen { clusters, .. } = self.look().await;
+        // None at all are told of only where the look itself went wrong.
+        let ready = !clusters.is_empty() && clusters.values().all(|reached| *reached == Reached::Ok);
         Readiness { ready, clusters }
     }
 
     /// One look for all who ask meanwhile. It goes on when those who asked have gone, or they could have it begun anew.
-    fn look(&self) -> Shared<BoxFuture<'static, BTreeMap<String, Reached>>> {
+    fn look(&self) -> Seeing {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(look) = last.as_ref().filter(|look| look.is_good()) {
-            return look.seen.clone();
+            return look.seeing.clone();
         }
         let looking = tokio::spawn(look_at_all(Arc::clone(&self.app)));
-        let seen = looking.map(Result::unwrap_or_default).boxed().shared();
-        *last = Some(Look { began: Instant::now(), seen: seen.clone() });
-        seen
+        let nothing = || Seen { at: Instant::now(), clusters: BTreeMap::new() };
+        let seeing = looking.map(move |seen| seen.unwrap_or_else(|_| nothing())).boxed().shared();
+        *last = Some(Look { began: Instant::now(), seeing: seeing.clone() });
+        seeing
     }
 }
 
-async fn look_at_all(app: Arc<App>) -> BTreeMap<String, Reached> {
+async fn look_at_all(app: Arc<App>) -> Seen {
     let look = async |cluster: &Cluster| {
         let reached = look_at(cluster).await;
         app.metrics().cluster_is(&cluster.name, reached == Reached::Ok);
         (cluster.name.clone(), reached)
     };
-    join_all(app.clusters().iter().map(look)).await.into_iter().collect()
+    let clusters = join_all(app.clusters().iter().map(look)).await.into_iter().collect();
+    Seen { at: Instant::now(), clusters }
 }
 
 /// Asks what everybody may know who is logged in.

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Extension, Router,
-    body::Body,
-    extract::{Request, State},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::any,
-};
-use http::StatusCode;
+use axum::{Extension, Router, body::Body, extract::Request, middleware, response::Response, routing::any};
 
-use super::{Caller, Callers, access, health, request_id};
+use super::{
+    Caller, Callers, access,
+    door::{self, Door},
+    health,
+    hosts::{self, Hosts},
+    oauth, request_id,
+};
 use crate::{config::Web, rest as rest_api};
 
 /// Where MCP is spoken: the second is how it was called by the server that n8n workflows were made for, the third where
@@ -43,27 +41,16 @@ async fn converse(Extension(caller): Extension<Arc<Caller>>, request: Request) -
 }
 
 /// Puts the door before what is inside, but not before what is open to everybody; and before both what all requests pass.
-fn guarded(inside: Router, open: Router, callers: &Arc<Callers>, _: &Web) -> Router {
+fn guarded(inside: Router, open: Router, callers: &Arc<Callers>, web: &Web) -> Router {
     let health = callers.health();
     inside
         .merge(health::closed(health))
-        .layer(middleware::from_fn_with_state(Arc::clone(callers), door))
+        .layer(middleware::from_fn_with_state(Door::new(callers, web), door::pass))
         .merge(open)
         .merge(health::open(health))
+        .merge(oauth::routes(web))
+        .layer(hosts::cors())
+        .layer(middleware::from_fn_with_state(Hosts::new(web), hosts::check))
         .layer(middleware::from_fn_with_state(Arc::clone(health.app().metrics()), access::note))
         .layer(middleware::from_fn(request_id::identify))
-}
-
-/// Lets in who may come in, and says who it is.
-async fn door(State(callers): State<Arc<Callers>>, mut request: Request, next: Next) -> Response {
-    match callers.admit(request.headers()).await {
-        Some(caller) => {
-            request.extensions_mut().insert(Arc::clone(&caller));
-            let mut response = next.run(request).await;
-            // For the log: who it was.
-            response.extensions_mut().insert(caller);
-            response
-        }
-        None => StatusCode::UNAUTHORIZED.into_response(),
-    }
 }
