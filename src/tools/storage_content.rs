@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{pve::encode, tool::*};
 
-/// List the volumes of a storage: disks, ISO images, container templates, backups, snippets.
+/// List a storage's volumes: disks, ISO images, container templates, backups, snippets.
 #[derive(Deserialize, JsonSchema)]
 pub(super) struct StorageContent {
     node: Option<String>,
-    /// `*`: all.
+    /// *: all
     storage: Option<String>,
     content: Option<Content>,
-    /// Only volumes of this guest.
+    /// Of this guest.
     #[schemars(range(min = 100, max = 999_999_999))]
     vmid: Option<u32>,
     #[serde(flatten)]
