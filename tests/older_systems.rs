@@ -1,6 +1,6 @@
 //! The systems of older servers, started from the configuration that their documents give, word for word: nothing is added
 //! but the choice of their tool names, and every tool of theirs is called.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
 
@@ -89,7 +89,7 @@ fn document(name: &str) -> Option<String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/systems").join(name);
     let text = std::fs::read_to_string(&path).ok();
     if text.is_none() {
-        println!("skipped: {} is not there", path.display());
+        eprintln!("skipped: {} is not there", path.display());
     }
     text
 }
