@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     app::App,
-    call,
-    error::Result,
+    arguments, call,
+    error::{Error, Result},
     hand_over::HandOver,
     tool::{Control, Entry},
     tools::{self, FAMILIES},
@@ -88,9 +88,16 @@ impl Offered {
         brief.as_object().cloned().unwrap_or_default()
     }
 
-    /// The arguments of its example.
+    /// The arguments of its example, as far as they are taken here, in their proper types.
     pub fn example(&self) -> Value {
-        serde_json::from_str(self.entry.example.1).unwrap_or_default()
+        let Ok(Value::Object(mut example)) = serde_json::from_str(self.entry.example.1) else { return json!({}) };
+        let property = |key: &str| self.input.get("properties").and_then(|properties| properties.get(key));
+        example.retain(|key, _| match property(key) {
+            // It may be a plan's id that is wanted.
+            Some(property) => key != "confirm" || property["type"] == "boolean",
+            None => false,
+        });
+        arguments::check(&self.input, example.clone()).unwrap_or(example).into()
     }
 }
 
@@ -102,7 +109,7 @@ pub async fn list(who: Who, Asked(which): Asked<Which>) -> Result<Response, Prob
 }
 
 /// What was asked for is wrong, and no setting of the server's.
-pub fn no_toolset(error: &crate::error::Error) -> Problem {
+pub fn no_toolset(error: &Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("toolset: {error}"))
 }
 
