@@ -142,7 +142,7 @@ async fn every_refusal_is_a_problem_with_the_right_status() {
             "proxmox-upload-iso",
             json!({"storage": "local", "file_path": "x.iso", "confirm": true}),
             403,
-            "PROXMOX_UPLOAD_DIR",
+            "no file of this machine may be uploaded",
         ),
     ] {
         let answer = server.post(&format!("/tools/{tool}"), arguments, &[("X-Request-Id", "mine")]).await;
