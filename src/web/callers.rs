@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Health,
     keys::{self, ApiKey},
     oauth::Tokens,
     rate::Rate,
@@ -115,6 +116,7 @@ pub struct Callers {
     pub(super) anybody: Option<Arc<Caller>>,
     pub(super) keys: Option<Arc<Keys>>,
     pub(super) tokens: Option<Tokens>,
+    health: Arc<Health>,
 }
 
 impl Callers {
@@ -130,7 +132,13 @@ impl Callers {
         }
         let tokens = web.oauth.as_ref().map(|oauth| Tokens::new(oauth, &common)).transpose()?;
         let open = keys.is_none() && tokens.is_none();
-        Ok(Self { anybody: open.then(|| Caller::new(None, app, &common)), keys, tokens })
+        let health = Arc::new(Health::new(Arc::clone(&app), ending));
+        Ok(Self { anybody: open.then(|| Caller::new(None, app, &common)), keys, tokens, health })
+    }
+
+    /// Looks after what they all use.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 }
 
@@ -142,16 +150,11 @@ pub fn refuse_unguarded(web: &Web) -> Result<()> {
     if web.keys.is_some() || web.oauth.is_some() || web.insecure_no_auth {
         return Ok(());
     }
-    let addresses = [("PROXMOX_MCP_HTTP", web.http), ("PROXMOX_MCP_REST", web.rest)];
-    for (setting, address) in addresses {
-        if let Some(address) = address.filter(|address| !address.ip().to_canonical().is_loopback()) {
-            let why = format!("{setting}: {address} can be reached from other machines, and nobody would need a key");
-            return Err(Error::bad_setting(why).hint(
-                "set PROXMOX_MCP_API_KEY (`openssl rand -hex 32` makes a key), or let everybody in with --insecure-no-auth",
-            ));
-        }
-    }
-    Ok(())
+    let Some((setting, address)) = web.exposed() else { return Ok(()) };
+    let why = format!("{setting}: {address} can be reached from other machines, and nobody would need a key");
+    Err(Error::bad_setting(why).hint(
+        "set PROXMOX_MCP_API_KEY (`openssl rand -hex 32` makes a key), or let everybody in with --insecure-no-auth",
+    ))
 }
 
 /// The keys, as they are now.

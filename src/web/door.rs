@@ -129,7 +129,11 @@ fn shown(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         let mut all = headers.get_all(name).into_iter();
         match (all.next(), all.next()) {
             (None, _) => Ok(None),
-            (Some(value), None) => value.to_str().map(|text| Some(text.trim())).map_err(|_| "expected ASCII"),
+            // An empty one is none: somebody left a field of a form empty.
+            (Some(value), None) => match value.to_str() {
+                Ok(text) => Ok(Some(text.trim()).filter(|text| !text.is_empty())),
+                Err(_) => Err("a key is ASCII only"),
+            },
             (Some(_), Some(_)) => Err("expected one header that says who calls, and not several"),
         }
     };
@@ -169,7 +173,12 @@ pub async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -
         Ok((body, caller, place)) => {
             let request = Request::from_parts(parts, Body::from(body));
             match caller.revoked().run_until_cancelled(next.run(request)).await {
-                Some(response) => hold(response, &caller, place),
+                Some(response) => {
+                    let mut response = hold(response, &caller, place);
+                    // For the log: who it was.
+                    response.extensions_mut().insert(caller);
+                    response
+                }
                 None => Problem::new(StatusCode::UNAUTHORIZED, "the key was taken away").into_response(),
             }
         }

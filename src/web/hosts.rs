@@ -38,11 +38,10 @@ impl Hosts {
         };
         // A proxy may or may not pass on the port that it is reached at.
         let host = public.as_ref().map(|(authority, _)| split_port(authority).0);
-        let addresses = [web.http, web.rest];
         Arc::new(Self {
             names: lower(&web.allowed_hosts, host),
             origins: lower(&web.allowed_origins, public.as_ref().map(|(_, origin)| origin.as_str())),
-            exposed: addresses.iter().flatten().any(|address| !address.ip().to_canonical().is_loopback()),
+            exposed: web.is_exposed(),
         })
     }
 

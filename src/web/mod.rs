@@ -1,5 +1,7 @@
 //! The program over HTTP: listens, decides who gets in, and hands requests on to MCP and REST. Knows neither protocol.
 
+mod about;
+mod access;
 mod callers;
 mod door;
 mod health;
@@ -18,7 +20,9 @@ use std::{io::Write, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 pub use self::{
+    about::about,
     callers::{Caller, Callers},
+    health::{Health, Reached, Readiness},
     listen::{Listener, serve_on},
     problem::Problem,
     request_id::RequestId,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Extension, Router, body::Body, extract::Request, middleware, response::Response, routing::any};
 
 use super::{
-    Caller, Callers,
+    Caller, Callers, access,
     door::{self, Door},
     health,
     hosts::{self, Hosts},
@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{config::Web, rest as rest_api};
 
-/// Where MCP is spoken: the second is how it was called by the server that n8n workflows were made for.
-pub const MCP_PATHS: [&str; 2] = ["/mcp", "/proxmox/mcp"];
+/// Where MCP is spoken: the second is how it was called by the server that n8n workflows were made for, the third where
+/// clients of the oldest transport look for it.
+pub const MCP_PATHS: [&str; 3] = ["/mcp", "/proxmox/mcp", "/sse"];
 
 /// MCP and REST at one address.
 pub fn everything(callers: &Arc<Callers>, web: &Web) -> Router {
@@ -41,12 +42,15 @@ async fn converse(Extension(caller): Extension<Arc<Caller>>, request: Request) -
 
 /// Puts the door before what is inside, but not before what is open to everybody; and before both what all requests pass.
 fn guarded(inside: Router, open: Router, callers: &Arc<Callers>, web: &Web) -> Router {
+    let health = callers.health();
     inside
+        .merge(health::closed(health))
         .layer(middleware::from_fn_with_state(Door::new(callers, web), door::pass))
         .merge(open)
-        .merge(health::routes())
+        .merge(health::open(health))
         .merge(oauth::routes(web))
         .layer(hosts::cors())
         .layer(middleware::from_fn_with_state(Hosts::new(web), hosts::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(health.app().metrics()), access::note))
         .layer(middleware::from_fn(request_id::identify))
 }
