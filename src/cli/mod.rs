@@ -9,6 +9,8 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::filter_fn, layer::SubscriberExt};
 
 use crate::{
     call::App,
@@ -128,8 +130,10 @@ fn start_logging(config: &Config) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .with_max_level(config.log_level);
+    let level = config.log_level;
+    let logs = logs.finish().with(filter_fn(move |of| level >= LevelFilter::INFO || !mcp::is_noise(of.target())));
     // A second call in one process (tests) keeps the first.
-    drop(tracing::subscriber::set_global_default(logs.finish()));
+    drop(tracing::subscriber::set_global_default(logs));
 }
 
 /// An error on stderr: one line for what went wrong with the use, all that is known for the rest.
