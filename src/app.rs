@@ -12,6 +12,7 @@ use crate::{
     config::{Config, Safety},
     confirm::{Confirm, Mode},
     error::{Error, Result},
+    metrics::Metrics,
     policy::{Grant, Policy},
     pve::Client,
     router::Face,
@@ -37,6 +38,7 @@ pub struct App {
     call_timeout: Option<Duration>,
     face: Face,
     tool_names: Names,
+    metrics: Arc<Metrics>,
     schemas: Vec<OnceLock<Map<String, Value>>>,
 }
 
@@ -59,6 +61,10 @@ impl App {
     /// # Errors
     /// An audit log that cannot be written.
     pub fn with_clusters(clusters: Vec<Cluster>, safety: &Safety) -> Result<Self> {
+        let metrics = Arc::<Metrics>::default();
+        for cluster in &clusters {
+            cluster.client.tell(metrics.observer(&cluster.name));
+        }
         Ok(Self {
             clusters: clusters.into(),
             policy: Policy::new(safety.policy.clone()),
@@ -68,6 +74,7 @@ impl App {
             call_timeout: None,
             face: safety.face,
             tool_names: safety.tool_names,
+            metrics,
             schemas: unwritten(),
         })
     }
@@ -83,6 +90,7 @@ impl App {
             call_timeout: self.call_timeout,
             face: self.face,
             tool_names: self.tool_names,
+            metrics: Arc::clone(&self.metrics),
             schemas: unwritten(),
         }
     }
@@ -112,6 +120,11 @@ impl App {
     /// The record of what was done, where there is one.
     pub fn audit(&self) -> Option<&Audit> {
         self.audit.as_ref()
+    }
+
+    /// The figures of the whole program, whoever calls.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Which tools a model is told of.

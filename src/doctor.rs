@@ -14,9 +14,10 @@ use serde::Serialize;
 use self::tools::Family;
 use crate::{
     audit::{self, Log},
-    config::{ClusterConfig, Config, Origin, Safety, Source},
+    config::{ClusterConfig, Config, Origin, Safety, Source, Web},
     error::Result,
     pve::Client,
+    web,
 };
 
 /// What was found, for all clusters.
@@ -33,6 +34,9 @@ pub struct Report {
     /// The record of changes, where one is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<Check>,
+    /// How it is served over HTTP, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<Check>,
     pub clusters: Vec<Cluster>,
 }
 
@@ -61,7 +65,7 @@ pub struct Used {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// `endpoint`, `tls`, `login`, `version`, `rights`, `nodes` or `default`.
+    /// `endpoint`, `tls`, `login`, `version`, `rights`, `nodes` or `default`; of the program: `audit`, `http`.
     pub name: &'static str,
     pub verdict: Verdict,
     pub text: String,
@@ -103,8 +107,23 @@ pub async fn examine(config: &Config) -> Report {
         settings: used(&config.sources),
         warnings: config.warnings.clone(),
         audit: audit(&config.safety).await,
+        http: http(&config.web),
         clusters: futures::future::join_all(clusters).await,
     }
+}
+
+/// Where it listens, and who gets in.
+fn http(web: &Web) -> Option<Check> {
+    (web.is_asked_for() || web.keys.is_some()).then(|| match web::about(web) {
+        Ok(text) => {
+            let open = web.is_exposed() && web.insecure_no_auth && web.keys.is_none() && web.oauth.is_none();
+            Check::new("http", if open { Verdict::Warning } else { Verdict::Ok }, text)
+        }
+        Err(e) => {
+            let check = Check::new("http", Verdict::Failed, e.to_string());
+            Check { hint: e.parts().hint.clone(), ..check }
+        }
+    })
 }
 
 /// Where the audit log is, and whether it is whole. One that is not there yet is made with the first start.
@@ -147,7 +166,7 @@ impl Report {
     pub fn verdict(&self) -> Verdict {
         let checks = self.clusters.iter().flat_map(|cluster| &cluster.checks);
         let of_settings = if self.warnings.is_empty() { Verdict::Ok } else { Verdict::Warning };
-        checks.chain(&self.audit).map(|check| check.verdict).fold(of_settings, Verdict::max)
+        checks.chain(&self.audit).chain(&self.http).map(|check| check.verdict).fold(of_settings, Verdict::max)
     }
 
     /// 1 where a check failed, otherwise 0: warnings leave the cluster usable.
@@ -165,7 +184,7 @@ impl Report {
         for warning in &self.warnings {
             let _ = writeln!(out, "  [warn] settings: {warning}");
         }
-        if let Some(check) = &self.audit {
+        for check in self.audit.iter().chain(&self.http) {
             write_check(&mut out, check);
         }
         for cluster in &self.clusters {

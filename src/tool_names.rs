@@ -7,7 +7,7 @@ use std::future::ready;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 
-pub use self::alias::{Alias, Argument, Call, Given, Target};
+pub use self::alias::Alias;
 use crate::{
     app::App,
     arguments,
@@ -19,7 +19,8 @@ use crate::{
     tools,
 };
 
-mod alias;
+pub mod alias;
+mod answer;
 mod camel;
 mod machines;
 mod plus;
@@ -56,16 +57,52 @@ impl Names {
         }
     }
 
-    /// The table; empty for our own.
-    pub fn aliases(self) -> &'static [Alias] {
+    /// Whose names they are, in a sentence.
+    pub fn about(self) -> &'static str {
         match self {
+            Self::Native => "Our own.",
+            Self::Plus => {
+                "Those of ProxmoxMCP (canvrno) and ProxmoxMCP-Plus (RekklesNA). Their jobs are Proxmox's tasks here: a `job_id` is a UPID. With several clusters `target` is taken for `cluster`."
+            }
+            Self::Camel => "Those of the TypeScript server `proxmox-mcp`.",
+            Self::Machines => "VMs and containers alike, and nothing that deletes or overwrites.",
+        }
+    }
+
+    /// The table, by what it is about; empty for our own.
+    pub fn aliases(self) -> impl Iterator<Item = &'static Alias> {
+        let tables: &'static [&'static [Alias]] = match self {
             Self::Native => &[],
-            Self::Plus => plus::ALIASES,
-            Self::Camel => camel::ALIASES,
-            Self::Machines => machines::ALIASES,
+            Self::Plus => plus::TABLES,
+            Self::Camel => &[camel::ALIASES],
+            Self::Machines => &[machines::ALIASES],
+        };
+        tables.iter().copied().flatten()
+    }
+
+    /// The one of this name.
+    pub fn alias(self, name: &str) -> Option<&'static Alias> {
+        self.aliases().find(|alias| alias.name == name)
+    }
+
+    /// Names that the older server has and this one has not, and why.
+    pub fn missing(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Plus => plus::MISSING,
+            Self::Native | Self::Camel | Self::Machines => &[],
+        }
+    }
+
+    /// What the older server calls a cluster.
+    fn cluster_key(self) -> &'static str {
+        match self {
+            Self::Plus => "target",
+            Self::Native | Self::Camel | Self::Machines => CLUSTER,
         }
     }
 }
+
+const CLUSTER: &str = "cluster";
 
 /// A tool as a caller is told of it.
 pub struct Listed {
@@ -100,7 +137,7 @@ impl From<(&'static Entry, Map<String, Value>)> for Listed {
 pub fn listed(app: &App) -> Vec<Listed> {
     match app.tool_names() {
         Names::Native => app.tools().map(Listed::from).collect(),
-        names => names.aliases().iter().filter_map(|alias| alias.listed(app)).collect(),
+        names => names.aliases().filter_map(|alias| alias.listed(app)).collect(),
     }
 }
 
@@ -111,23 +148,25 @@ pub fn listed(app: &App) -> Vec<Listed> {
 pub fn call<'a>(
     app: &'a App,
     name: &'a str,
-    args: Map<String, Value>,
+    mut args: Map<String, Value>,
     context: &'a Context,
 ) -> BoxFuture<'a, Result<Answer>> {
-    if app.tool_names() == Names::Native {
+    let names = app.tool_names();
+    if names == Names::Native {
         return Box::pin(call::run(app, name, args, context));
     }
-    match app.tool_names().aliases().iter().find(|alias| alias.name == name) {
-        Some(alias) => Box::pin(alias.call(app, args, context)),
-        None => Box::pin(ready(Err(unknown(app, name)))),
+    let Some(alias) = names.alias(name) else { return Box::pin(ready(Err(unknown(app, name)))) };
+    if let Some(cluster) = args.remove(names.cluster_key()) {
+        args.insert(CLUSTER.to_owned(), cluster);
     }
+    Box::pin(alias.call(app, args, context))
 }
 
 /// Whether a caller may know this name.
 pub fn knows(app: &App, name: &str) -> bool {
     match app.tool_names() {
         Names::Native => router::named(name).is_some() || entry(name).is_some(),
-        names => names.aliases().iter().any(|alias| alias.name == name),
+        names => names.alias(name).is_some(),
     }
 }
 
@@ -138,7 +177,10 @@ pub fn unknown(app: &App, name: &str) -> Error {
         return call::unknown_tool(name);
     }
     let error = Error::not_found(format!("unknown tool '{name}'"));
-    match arguments::nearest(name, names.aliases().iter().map(|alias| alias.name)) {
+    if let Some((_, why)) = names.missing().iter().find(|(missing, _)| *missing == name) {
+        return error.hint(*why);
+    }
+    match arguments::nearest(name, names.aliases().map(|alias| alias.name)) {
         Some(near) => error.hint(format!("did you mean '{near}'?")),
         None => error.hint(format!(
             "this server has the tools of PROXMOX_TOOL_NAMES={}: tools/list names them all",
@@ -150,4 +192,9 @@ pub fn unknown(app: &App, name: &str) -> Error {
 /// One of our own tools.
 fn entry(name: &str) -> Option<&'static Entry> {
     tools::all().find(|entry| entry.name == name)
+}
+
+/// JSON that stands in a table; a test reads all of it.
+fn parse(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_default()
 }

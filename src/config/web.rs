@@ -1,6 +1,6 @@
 //! Serving over HTTP: settings to [`Web`].
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
@@ -38,6 +38,18 @@ impl Web {
     pub fn is_asked_for(&self) -> bool {
         self.http.is_some() || self.rest.is_some()
     }
+
+    /// Whether other machines can get there.
+    pub fn is_exposed(&self) -> bool {
+        self.exposed().is_some()
+    }
+
+    /// The first address that is not this machine's alone, with its setting.
+    pub fn exposed(&self) -> Option<(&'static str, SocketAddr)> {
+        let all = [(table::HTTP.name, self.http), (table::REST.name, self.rest)];
+        let given = all.into_iter().filter_map(|(setting, address)| Some((setting, address?)));
+        given.into_iter().find(|(_, address)| !address.ip().to_canonical().is_loopback())
+    }
 }
 
 /// Where the keys stand.
@@ -66,11 +78,28 @@ pub struct Limits {
     pub calls: usize,
     /// Requests of one caller a minute; 0: no limit.
     pub rate: u32,
+    /// Keys and tokens that are not good, from one address in a minute, before it is told to wait.
+    pub failures: u32,
+    /// How long a client may take for a request's head, for its body, and for a TLS handshake; and do nothing between requests.
+    pub patience: Duration,
+    /// How often files that may change are looked at: keys, certificate.
+    pub reread: Duration,
+    /// An issuer's keys are asked for no more often than this.
+    pub refetch: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 4 << 20, connections: 1000, calls: 500, rate: 6000 }
+        Self {
+            body: 4 << 20,
+            connections: 1000,
+            calls: 500,
+            rate: 6000,
+            failures: 30,
+            patience: Duration::from_secs(30),
+            reread: Duration::from_secs(1),
+            refetch: Duration::from_secs(30),
+        }
     }
 }
 
@@ -91,14 +120,19 @@ pub fn web(lookup: &mut Lookup<'_>) -> Result<Web> {
     let stateless = lookup.parsed(&table::STATELESS, "true or false", false, value::boolean)?;
     let insecure_no_auth = lookup.parsed(&table::INSECURE_NO_AUTH, "true or false", false, value::boolean)?;
     let public_url = lookup.parsed(&table::PUBLIC_URL, URL, None, |text| url(text).map(Some))?;
+    let keys = keys(lookup)?;
+    if insecure_no_auth && keys.is_some() {
+        let unused = format!("{} is not used: {} is set too", table::INSECURE_NO_AUTH.name, table::API_KEY.name);
+        lookup.warnings.push(unused);
+    }
     Ok(Web {
         http,
         rest,
         stateless,
-        keys: keys(lookup)?,
+        keys,
         insecure_no_auth,
-        allowed_hosts: list(lookup, &table::ALLOWED_HOSTS)?,
-        allowed_origins: list(lookup, &table::ALLOWED_ORIGINS)?,
+        allowed_hosts: list(lookup, &table::ALLOWED_HOSTS, HOSTS, is_host)?,
+        allowed_origins: list(lookup, &table::ALLOWED_ORIGINS, ORIGINS, is_origin)?,
         tls: tls(lookup)?,
         limits: limits(lookup)?,
         oauth: oauth(lookup, public_url.as_deref())?,
@@ -108,6 +142,8 @@ pub fn web(lookup: &mut Lookup<'_>) -> Result<Web> {
 
 const ADDRESS: &str = "an address and a port, such as 127.0.0.1:8812 or 0.0.0.0:8812";
 const URL: &str = "an address that begins with https:// or http://";
+const HOSTS: &str = "names separated by commas, each with or without a port, or *";
+const ORIGINS: &str = "origins separated by commas, such as https://chat.example.com, without a path; or *";
 const COUNT: &str = "a whole number, 1 or more";
 const SCOPES: &str = "SCOPE=MODE separated by commas, with the modes read-only, no-delete and full";
 
@@ -120,9 +156,27 @@ fn keys(lookup: &mut Lookup<'_>) -> Result<Option<KeySource>> {
     }))
 }
 
-fn list(lookup: &mut Lookup<'_>, setting: &'static Setting) -> Result<Vec<String>> {
-    let split = |text: &str| Some(text.split([',', ' ']).filter(|name| !name.is_empty()).map(str::to_owned).collect());
-    lookup.parsed(setting, "names separated by commas", Vec::new(), split)
+fn list(
+    lookup: &mut Lookup<'_>,
+    setting: &'static Setting,
+    expected: &str,
+    fits: fn(&str) -> bool,
+) -> Result<Vec<String>> {
+    let split = |text: &str| {
+        let all = text.split([',', ' ']).filter(|name| !name.is_empty());
+        all.map(|name| fits(name).then(|| name.to_owned())).collect()
+    };
+    lookup.parsed(setting, expected, Vec::new(), split)
+}
+
+fn is_host(text: &str) -> bool {
+    text == "*" || (!text.contains(['@', '*']) && text.parse::<http::uri::Authority>().is_ok())
+}
+
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return ["*", "null"].contains(&text) };
+    let name = rest.strip_suffix(":*").unwrap_or(rest);
+    !scheme.is_empty() && name != "*" && is_host(name)
 }
 
 /// Without a slash at the end, so that a path can follow.
@@ -152,6 +206,7 @@ fn limits(lookup: &mut Lookup<'_>) -> Result<Limits> {
         connections: lookup.parsed(&table::MAX_CONNECTIONS, COUNT, default.connections, count)?,
         calls: lookup.parsed(&table::MAX_CALLS, COUNT, default.calls, count)?,
         rate: lookup.parsed(&table::RATE, "a whole number, 0 for no limit", default.rate, |text| text.parse().ok())?,
+        ..default
     })
 }
 
@@ -173,5 +228,7 @@ fn oauth(lookup: &mut Lookup<'_>, public_url: Option<&str>) -> Result<Option<OAu
 
 fn scope(pair: &str) -> Option<(String, Mode)> {
     let (scope, mode) = pair.rsplit_once('=')?;
-    (!scope.is_empty()).then(|| Some((scope.to_owned(), Mode::parse(mode)?))).flatten()
+    // What a scope may be made of by RFC 6749.
+    let fits = |c: char| c.is_ascii_graphic() && !['"', '\\'].contains(&c);
+    (!scope.is_empty() && scope.chars().all(fits)).then(|| Some((scope.to_owned(), Mode::parse(mode)?))).flatten()
 }

@@ -89,7 +89,14 @@ async fn report(
     let mut found = examine_cluster(cluster, &connect).await;
     // What is said of tools grows with them, and has tests of its own.
     found.tools.clear();
-    Report { env_file: None, settings: Vec::new(), warnings: Vec::new(), audit: None, clusters: vec![found] }
+    Report {
+        env_file: None,
+        settings: Vec::new(),
+        warnings: Vec::new(),
+        audit: None,
+        http: None,
+        clusters: vec![found],
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,8 +29,6 @@ pub use http::Conversations;
 pub use server::Server;
 pub use stdio::serve_stdio;
 
-/// Whether what is logged under this name is of use only to those who look into the protocol: the library warns of every
-/// refused request, and calls it an error when a client leaves before its answer.
-pub fn is_noise(target: &str) -> bool {
-    target == "rmcp::service"
-}
+/// What is logged under this name is for those who look into the protocol: the library warns of every request that was
+/// refused, and calls it an error when a client leaves before its answer.
+pub const NOISE: &str = "rmcp::service";

@@ -124,7 +124,7 @@ fn hints(title: &str, effect: Effect, destroys: bool) -> ToolAnnotations {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        about::config(self.app.face())
+        about::config(&self.app)
     }
 
     async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {

@@ -144,6 +144,18 @@ pub fn client_config(how: &Trust, presented: Presented) -> Result<ClientConfig> 
         .with_no_client_auth())
 }
 
+/// For other servers than Proxmox's: by the authorities of this system. Reads the whole trust store, as [`client_config`].
+///
+/// # Errors
+/// A system without any.
+pub fn system_client_config() -> Result<ClientConfig> {
+    Ok(ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::internal(format!("TLS cannot be set up: {e}")))?
+        .with_root_certificates(system_roots()?)
+        .with_no_client_auth())
+}
+
 fn authorities(provider: &Arc<CryptoProvider>, roots: RootCertStore) -> Result<Arc<WebPkiServerVerifier>> {
     WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
         .build()

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Listed, entry, several};
+use super::{CLUSTER, Listed, answer, entry, parse, several};
 use crate::{
     app::App,
     arguments,
@@ -42,6 +42,17 @@ pub type Work = fn(Given) -> Result<Vec<Call>>;
 pub enum Target {
     Tool(&'static str),
     Guest { vm: &'static str, container: &'static str },
+}
+
+impl Target {
+    /// The names of its tools.
+    pub fn tools(self) -> impl Iterator<Item = &'static str> {
+        let (first, second) = match self {
+            Self::Tool(tool) => (tool, None),
+            Self::Guest { vm, container } => (vm, Some(container)),
+        };
+        std::iter::once(first).chain(second)
+    }
 }
 
 /// One argument, by its older name.
@@ -137,29 +148,49 @@ pub struct Call {
 const CONTROL: &[&str] =
     &["dry_run", "confirm", "snapshot_first", "wait", "timeout", "poll_interval", crate::action::STOPS_TASK];
 const TIMEOUT: &str = "timeout";
-const CLUSTER: &str = "cluster";
 
 impl Alias {
-    /// The base that the rows of the tables differ from.
-    pub const BASE: Self = Self {
-        name: "",
-        title: "",
-        description: "",
-        to: &[],
-        arguments: &[],
-        fixed: &[],
-        work: None,
-        harmless: false,
-        example: ("", "{}"),
-    };
+    pub const fn new(name: &'static str, title: &'static str, description: &'static str) -> Self {
+        Self {
+            name,
+            title,
+            description,
+            to: &[],
+            arguments: &[],
+            fixed: &[],
+            work: None,
+            harmless: false,
+            example: ("", ""),
+        }
+    }
+    pub const fn to(self, to: &'static [Target]) -> Self {
+        Self { to, ..self }
+    }
+    pub const fn takes(self, arguments: &'static [Argument]) -> Self {
+        Self { arguments, ..self }
+    }
+    pub const fn fixed(self, fixed: &'static [(&'static str, &'static str)]) -> Self {
+        Self { fixed, ..self }
+    }
+    pub const fn work(self, work: Work) -> Self {
+        Self { work: Some(work), ..self }
+    }
+    pub const fn harmless(self) -> Self {
+        Self { harmless: true, ..self }
+    }
+    pub const fn example(self, question: &'static str, arguments: &'static str) -> Self {
+        Self { example: (question, arguments), ..self }
+    }
 
     /// The tools behind.
     pub fn entries(&self) -> impl Iterator<Item = &'static Entry> {
-        let names = self.to.iter().flat_map(|target| match *target {
-            Target::Tool(tool) => vec![tool],
-            Target::Guest { vm, container } => vec![vm, container],
-        });
+        let names = self.to.iter().flat_map(|target| target.tools());
         names.filter_map(entry)
+    }
+
+    /// Whether at least one of the tools behind can be called.
+    pub fn can_call(&self, app: &App) -> bool {
+        self.entries().any(|entry| app.can_call(entry))
     }
 
     /// What a caller is told of it; nothing, where none of the tools behind can be called.
@@ -252,7 +283,7 @@ impl Alias {
             made.push((entry, args));
         }
         let answer = match <[_; 1]>::try_from(made) {
-            Ok([(entry, args)]) => call::run(app, entry.name, args, context).await,
+            Ok([(entry, args)]) => answer::of(app, entry, args, context).await,
             Err(made) => several::run(app, made, context).await,
         };
         answer.map_err(|e| self.in_its_words(e))
@@ -318,11 +349,6 @@ impl Argument {
     fn left_out(&self) -> Option<Value> {
         self.default.map(parse)
     }
-}
-
-/// JSON that stands in a table; a test reads all of it.
-fn parse(json: &str) -> Value {
-    serde_json::from_str(json).unwrap_or_default()
 }
 
 /// The tool that is meant: where there is one for each kind of guest, by the listing that all calls share.

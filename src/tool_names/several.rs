@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::answer;
 use crate::{
     app::App,
-    call::{self, Answer, Context},
+    call::{Answer, Context},
     confirm::Mode,
     error::{Error, Kind, Result},
     tool::Entry,
@@ -34,7 +35,7 @@ pub async fn run(app: &App, calls: Vec<(&'static Entry, Map<String, Value>)>, co
     let total = calls.len();
     let mut outcomes: Vec<Value> = Vec::new();
     for (entry, args) in calls {
-        match call::run(app, entry.name, args, &context).await {
+        match answer::of(app, entry, args, &context).await {
             Ok(answer) => outcomes.push(answer.data),
             Err(error) if outcomes.is_empty() => return Err(error),
             Err(error) => {

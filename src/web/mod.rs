@@ -1,19 +1,30 @@
 //! The program over HTTP: listens, decides who gets in, and hands requests on to MCP and REST. Knows neither protocol.
 
+mod about;
+mod access;
 mod callers;
+mod door;
 mod health;
 mod hosts;
+pub mod keys;
 mod listen;
+mod oauth;
+pub mod problem;
+mod rate;
 mod request_id;
 mod routes;
+mod tls;
 
 use std::{io::Write, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
 pub use self::{
+    about::about,
     callers::{Caller, Callers},
+    health::{Health, Reached, Readiness},
     listen::{Listener, serve_on},
+    problem::Problem,
     request_id::RequestId,
     routes::{everything, mcp, rest},
 };
@@ -29,6 +40,7 @@ use crate::{
 /// # Errors
 /// An address that cannot be listened on, or not without a key; a second signal.
 pub async fn serve(app: Arc<App>, web: &Web, grace: Duration, signals: mpsc::Receiver<()>) -> Result<()> {
+    callers::refuse_unguarded(web)?;
     let ending = Ending::default();
     let callers = Arc::new(Callers::new(app, web, &ending)?);
     let mut serving = Vec::new();
