@@ -5,7 +5,7 @@
 mod support;
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::Arc,
@@ -166,9 +166,13 @@ fn at_its_most_the_log_holds_no_key_and_no_token() {
             assert_eq!(request.send().await.unwrap().status(), status);
         }
     });
+    // What is no request at all is logged, too.
+    let mut garbled = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
+    write!(garbled, "Authorization: Bearer {KEY}\r\n\r\n").unwrap();
+    garbled.read_to_end(&mut Vec::new()).unwrap();
     drop(running);
     let said = format!("{said}{}", reading.join().unwrap());
-    assert!(said.contains("TRACE") || said.contains("DEBUG"), "nothing was logged: {said}");
+    assert!(said.contains("was not let in") && said.contains("DEBUG"), "nothing was logged: {said}");
     assert!(!said.contains("hunter2"), "{said}");
 }
 
