@@ -12,10 +12,12 @@ use crate::{
     config::{Config, Safety},
     confirm::{Confirm, Mode},
     error::{Error, Result},
+    metrics::Metrics,
     policy::{Grant, Policy},
     pve::Client,
     router::Face,
     tool::Entry,
+    tool_names::Names,
     tools,
 };
 
@@ -35,6 +37,8 @@ pub struct App {
     caller: Option<String>,
     call_timeout: Option<Duration>,
     face: Face,
+    tool_names: Names,
+    metrics: Arc<Metrics>,
     schemas: Vec<OnceLock<Map<String, Value>>>,
 }
 
@@ -57,6 +61,10 @@ impl App {
     /// # Errors
     /// An audit log that cannot be written.
     pub fn with_clusters(clusters: Vec<Cluster>, safety: &Safety) -> Result<Self> {
+        let metrics = Arc::<Metrics>::default();
+        for cluster in &clusters {
+            cluster.client.tell(metrics.observer(&cluster.name));
+        }
         Ok(Self {
             clusters: clusters.into(),
             policy: Policy::new(safety.policy.clone()),
@@ -65,6 +73,8 @@ impl App {
             caller: None,
             call_timeout: None,
             face: safety.face,
+            tool_names: safety.tool_names,
+            metrics,
             schemas: unwritten(),
         })
     }
@@ -79,6 +89,8 @@ impl App {
             caller: Some(name.to_owned()),
             call_timeout: self.call_timeout,
             face: self.face,
+            tool_names: self.tool_names,
+            metrics: Arc::clone(&self.metrics),
             schemas: unwritten(),
         }
     }
@@ -110,9 +122,19 @@ impl App {
         self.audit.as_ref()
     }
 
+    /// The figures of the whole program, whoever calls.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
     /// Which tools a model is told of.
     pub fn face(&self) -> Face {
         self.face
+    }
+
+    /// By whose names a caller knows them.
+    pub fn tool_names(&self) -> Names {
+        self.tool_names
     }
 
     pub fn clusters(&self) -> &[Cluster] {

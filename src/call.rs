@@ -6,6 +6,7 @@ use futures::FutureExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use crate::app::{App, Cluster};
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     pve::{Client, Reader, Scope, Seen},
     render, router,
     safety_snapshot::Before,
+    sight::Sight,
     tool::{Entry, Query},
     tools,
     trail::Trail,
@@ -126,20 +128,34 @@ pub async fn run(app: &App, name: &str, args: Map<String, Value>, context: &Cont
 pub(crate) async fn run_undoing(
     app: &App,
     name: &str,
+    args: Map<String, Value>,
+    context: &Context,
+    undoes: Option<&Undoing>,
+) -> Result<Answer> {
+    let Some(found) = tools::all().enumerate().find(|(_, entry)| entry.name == name) else {
+        return Err(unknown_tool(name));
+    };
+    let sight = Sight::begin(app, found.1, context);
+    let outcome = judged(app, found, args, context, undoes).instrument(sight.span.clone()).await;
+    sight.end(&outcome);
+    outcome
+}
+
+/// Whether it may be called with this, and the call itself.
+async fn judged(
+    app: &App,
+    (index, entry): (usize, &'static Entry),
     mut args: Map<String, Value>,
     context: &Context,
     undoes: Option<&Undoing>,
 ) -> Result<Answer> {
-    let Some((index, entry)) = tools::all().enumerate().find(|(_, entry)| entry.name == name) else {
-        return Err(unknown_tool(name));
-    };
     app.policy().allows_tool(entry.name, entry.effect, entry.api)?;
     let confirm = confirmation(app, entry, &mut args);
     let everywhere = everywhere::asked(entry, app.clusters(), &mut args);
     let schema = app.schema(index, entry);
     let mut args = arguments::check(schema, args)?;
     if !app.has(entry) {
-        let error = Error::new(Kind::Denied, format!("{name} needs the audit log, and this server keeps none"));
+        let error = Error::new(Kind::Denied, format!("{} needs the audit log, and this server keeps none", entry.name));
         return Err(error.hint("the operator of this server can have one kept with PROXMOX_AUDIT_FILE"));
     }
     if everywhere {

@@ -1,10 +1,12 @@
 //! Renders the documents that are made from tables: `.env.example`, the README's settings table and `tools.md`. Writes
 //! no files.
 
+mod tool_names;
 mod tools;
 
 use std::fmt::Write as _;
 
+pub use tool_names::alias_table;
 pub use tools::{tool_section, tool_table, tools_md};
 
 use crate::{

@@ -1,7 +1,7 @@
 //! The one error type of the crate: what went wrong (kind and Proxmox's own words), and one hint what to try.
 //! It knows nothing of MCP; how it is shown is the faces' business. All text in it is cleaned as that of results is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
@@ -52,6 +52,13 @@ pub enum Kind {
     Cancelled,
     /// A fault in this program.
     Internal,
+}
+
+/// As programs read it: `not_found`.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// An error with everything that is known about it. Boxed inside, so that `Result` stays small.
@@ -143,6 +150,13 @@ impl Error {
     }
     pub fn done(mut self, done: Vec<String>) -> Self {
         self.0.done = done.into_iter().map(cleaned).collect();
+        self
+    }
+
+    /// With message and hint in other words.
+    pub fn reworded(mut self, word: impl Fn(&str) -> String) -> Self {
+        self.0.message = word(&self.0.message);
+        self.0.hint = self.0.hint.as_deref().map(&word);
         self
     }
 

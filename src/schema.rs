@@ -19,6 +19,10 @@ pub fn listed(mut schema: Map<String, Value>, control: Option<&Control>, core: b
                 }
             }
         }
+        let seldom = |key: &str, property: &Value| {
+            SELDOM.iter().any(|(name, words)| key == *name && property["description"] == *words)
+        };
+        properties.retain(|key, property| core || !seldom(key, property));
         if let Some(control) = control {
             for key in action::control_properties(control).keys() {
                 let hidden = match key.as_str() {
@@ -52,6 +56,9 @@ const SHARED: &[(&str, &str)] = &[
     ("limit", "Most rows to return."),
     ("cursor", "`next_cursor` of the page before."),
 ];
+
+/// What few have a use for, and what is said of it.
+const SELDOM: &[(&str, &str)] = &[("node", "One that can reach them.")];
 
 /// Without any description.
 pub fn wordless(mut schema: Map<String, Value>) -> Map<String, Value> {
@@ -94,7 +101,15 @@ fn slim(value: &mut Value) {
 
 /// Of a tool's arguments.
 pub fn of_input<T: JsonSchema>() -> Map<String, Value> {
-    generate::<T>(SchemaSettings::draft2020_12())
+    let mut schema = generate::<T>(SchemaSettings::draft2020_12());
+    for (name, property) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        // Whatever they are called in full: nodes and storages have names.
+        let is_name = ["node", "storage"].contains(&name.rsplit('_').next().unwrap_or(name));
+        if is_name && property["type"] == "string" && property.get("minLength").is_none() {
+            property["minLength"] = 1.into();
+        }
+    }
+    schema
 }
 
 /// For results: what is written, not what would be read (an `Option` that is skipped when empty is not required).

@@ -19,6 +19,12 @@ async fn bad_arguments_are_named_before_anything_is_sent() {
         ("proxmox-vm-info", json!({"name": ""}), "name: expected text that is not empty, got ''"),
         ("proxmox-vm-info", json!({"nmae": "web"}), "unknown argument 'nmae'"),
         ("proxmox-vm-info", json!({}), "give vmid or name"),
+        (
+            "proxmox-storage-content",
+            json!({"node": "", "storage": "nas"}),
+            "node: expected text that is not empty, got ''",
+        ),
+        ("proxmox-create-vm", json!({"name": "x", "storage": ""}), "storage: expected text that is not empty, got ''"),
         ("proxmox-list-vms", json!({"limit": -1}), "limit: expected an integer from 1 to 10000, got -1"),
         ("proxmox-list-vms", json!({"cursor": "x"}), "cursor"),
         (

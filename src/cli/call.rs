@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{FAILED, USAGE, bars::Bar, complain, open, print};
 use crate::{
-    call::{self, Answer, App, Context, Person},
+    call::{Answer, App, Context, Person},
     config::Config,
     confirm::{Asked, GOOD_FOR, Mode, QUESTIONS, pending, question},
     error::{Error, Kind, Result},
+    tool_names,
 };
 
 pub fn command() -> Command {
@@ -44,7 +45,7 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
         Ok(answer) => (answer.data, 0),
         Err(error) => {
             complain(&error);
-            let usage = error.kind() == Kind::BadArgument || call::is_unknown_tool(&tool);
+            let usage = error.kind() == Kind::BadArgument || !tool_names::knows(&app, &tool);
             (json!({"error": error.parts()}), if usage { USAGE } else { FAILED })
         }
     };
@@ -71,7 +72,7 @@ async fn confirmed(
             person,
             hand_over: None,
         };
-        let answer = call::run(app, tool, arguments.clone(), &context).await;
+        let answer = tool_names::call(app, tool, arguments.clone(), &context).await;
         bar.clear();
         let answer = answer?;
         let waits = pending(&answer.data).filter(|_| terminal && app.confirm().mode() == Mode::Human);

@@ -1,12 +1,7 @@
-//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`, `mint`. Stdout is for results only;
+//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`, `mint`, `audit`, `health`. Stdout is for results only;
 //! logs, progress and errors go to stderr.
 
-use std::{
-    ffi::OsString,
-    io::{IsTerminal, Write},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{ffi::OsString, io::Write, process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 
@@ -23,6 +18,8 @@ mod bars;
 mod call;
 mod demo;
 mod doctor;
+mod health;
+mod logging;
 mod mint;
 mod sandbox;
 mod signals;
@@ -59,6 +56,7 @@ pub fn command() -> Command {
         .subcommand(doctor::command())
         .subcommand(mint::command())
         .subcommand(audit::command())
+        .subcommand(health::command())
 }
 
 /// Runs the program.
@@ -87,16 +85,18 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
         Some(("tools", args)) => {
             let words = args.get_many::<String>("words").into_iter().flatten().cloned().collect::<Vec<_>>();
-            return tools::run(&words.join(" "), args.get_flag("json"));
+            let names = config::load_without_clusters(matches)?.safety.tool_names;
+            return tools::run(names, &words.join(" "), args.get_flag("json"));
         }
         Some(("demo", _)) => return demo::run().await,
         Some(("sandbox", args)) => return sandbox::run(args).await,
         Some(("mint", args)) => return mint::run(args),
+        Some(("health", args)) => return health::run(&config::load_without_clusters(matches)?, args).await,
         Some(("audit", args)) => return audit::run(&config::load_without_clusters(matches)?, args),
         _ => {}
     }
     let config = config::load(matches)?;
-    start_logging(&config);
+    logging::start(&config);
     match matches.subcommand() {
         None | Some(("serve", _)) => {
             let (app, _cluster) = open(&config).await?;
@@ -120,16 +120,6 @@ async fn open(config: &Config) -> Result<(App, Option<Embedded>)> {
     }
     let embedded = Embedded::start(config).await?;
     Ok((App::new(embedded.config())?, Some(embedded)))
-}
-
-fn start_logging(config: &Config) {
-    let logs = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .with_max_level(config.log_level);
-    // A second call in one process (tests) keeps the first.
-    drop(tracing::subscriber::set_global_default(logs.finish()));
 }
 
 /// An error on stderr: one line for what went wrong with the use, all that is known for the rest.

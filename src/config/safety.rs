@@ -17,6 +17,7 @@ use crate::{
     },
     pve::size,
     router::Face,
+    tool_names,
     toolsets::{self, Chosen},
 };
 
@@ -29,6 +30,8 @@ pub struct Safety {
     pub audit_file: Option<PathBuf>,
     /// Which tools a model is told of.
     pub face: Face,
+    /// By whose names a caller knows them.
+    pub tool_names: tool_names::Names,
 }
 
 pub fn safety(lookup: &mut Lookup<'_>) -> Result<Safety> {
@@ -54,7 +57,21 @@ pub fn safety(lookup: &mut Lookup<'_>) -> Result<Safety> {
     };
     let audit_file = file(lookup, &table::AUDIT_FILE)?;
     let face = lookup.parsed(&table::FACE, "full or router", Face::Full, Face::parse)?;
-    Ok(Safety { policy, confirm: confirm(lookup)?, audit_file, face })
+    let names = tool_names(lookup)?;
+    if face == Face::Router && names != tool_names::Names::Native {
+        return Err(Error::bad_setting(format!(
+            "PROXMOX_TOOL_NAMES: {} names single tools, and PROXMOX_FACE=router shows none",
+            names.name()
+        ))
+        .hint("set one of the two"));
+    }
+    Ok(Safety { policy, confirm: confirm(lookup)?, audit_file, face, tool_names: names })
+}
+
+/// By whose names callers know the tools.
+pub fn tool_names(lookup: &mut Lookup<'_>) -> Result<tool_names::Names> {
+    use tool_names::Names;
+    lookup.parsed(&table::TOOL_NAMES, "native, plus, camel or machines", Names::Native, Names::parse)
 }
 
 fn chosen(lookup: &mut Lookup<'_>) -> Result<Chosen> {

@@ -245,6 +245,7 @@ pub static SETTINGS: &[&Setting] = &[
     &TOOLS,
     &EXCLUDE_TOOLS,
     &FACE,
+    &TOOL_NAMES,
     &ALLOW_GUESTS,
     &PROTECT_GUESTS,
     &ALLOW_NODES,

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
+use super::tool_names;
 use crate::{
     outside::UNTRUSTED,
     policy::Effect,
@@ -58,6 +59,7 @@ pub fn tools_md() -> String {
             tool_section(&mut out, tool);
         }
     }
+    tool_names::part(&mut out);
     out
 }
 

@@ -12,10 +12,11 @@ use rmcp::{
 
 use super::{asking, progress::Forwarder, tasks};
 use crate::{
-    call::{self, Answer, App, Context, Person},
+    call::{Answer, App, Context, Person},
     error::{Error, Kind, Result},
     hand_over::HandOver,
     progress::Progress,
+    tool_names,
     web::RequestId,
 };
 
@@ -52,8 +53,8 @@ pub async fn run(
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResponse, ErrorData> {
-    if call::is_unknown_tool(&request.name) {
-        let error = call::unknown_tool(&request.name);
+    if !tool_names::knows(app, &request.name) {
+        let error = tool_names::unknown(app, &request.name);
         return Err(ErrorData::invalid_params(error.report(), None));
     }
     let (progress, forwarder) = match context.meta.get_progress_token() {
@@ -104,7 +105,7 @@ impl Call<'_> {
             person,
             hand_over: tasks::hand_over(self.context),
         };
-        let answer = call::run(self.app, self.tool, self.arguments.clone(), &context).await?;
+        let answer = tool_names::call(self.app, self.tool, self.arguments.clone(), &context).await?;
         match context.hand_over.as_ref().and_then(HandOver::taken) {
             Some(handed) => tasks::create(self.app, handed, answer).map(Reply::Task),
             None => Ok(Reply::Answer(answer)),
@@ -114,13 +115,18 @@ impl Call<'_> {
 
 /// Who calls, as far as it says.
 pub fn client(context: &RequestContext<RoleServer>) -> Option<String> {
-    context.client_info().map(|client| name(&client))
+    // Where no sessions are kept, rmcp puts its own name for that of a client that said nothing.
+    let made_up = |client: &Implementation| parts(context).is_some() && *client == Implementation::default();
+    context.client_info().filter(|client| !made_up(client)).map(|client| name(&client))
 }
 
 /// The id of the HTTP request that it came with, where it came with one.
 pub fn request(context: &RequestContext<RoleServer>) -> Option<String> {
-    let parts = context.extensions.get::<http::request::Parts>()?;
-    parts.extensions.get::<RequestId>().map(|id| id.0.clone())
+    parts(context)?.extensions.get::<RequestId>().map(|id| id.0.clone())
+}
+
+fn parts(context: &RequestContext<RoleServer>) -> Option<&http::request::Parts> {
+    context.extensions.get()
 }
 
 /// Name and version of a client, as one short line: it may call itself anything.

@@ -1,11 +1,14 @@
-//! The end of a conversation: when no more is read, the calls under way are still answered. Counts what was asked and not
-//! yet answered, and lets the service below see the end of its input only when there is nothing left.
+//! The end of a conversation. When the program ends, no more is read, and the calls under way are still answered: this
+//! counts what was asked and not yet answered, and lets the service below see the end of its input only when there is
+//! nothing left. When a client has gone, nobody waits for its answers: what it asked is cancelled.
 
 use std::{borrow::Cow, collections::HashSet};
 
 use rmcp::{
     RoleServer,
-    model::{ClientNotification, ClientRequest, JsonRpcMessage, RequestId},
+    model::{
+        CancelledNotification, CancelledNotificationParam, ClientNotification, ClientRequest, JsonRpcMessage, RequestId,
+    },
     service::{RxJsonRpcMessage, TxJsonRpcMessage},
     transport::Transport,
 };
@@ -18,11 +21,27 @@ pub struct Answering<T> {
     inner: T,
     ending: Ending,
     asked: watch::Sender<HashSet<RequestId>>,
+    /// What the end of the input says.
+    at_end: AtEnd,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum AtEnd {
+    /// That the program shall end: there is one client, and answers still reach it.
+    Program,
+    /// That this client has gone.
+    Client,
 }
 
 impl<T> Answering<T> {
-    pub fn new(inner: T, ending: Ending) -> Self {
-        Self { inner, ending, asked: watch::Sender::default() }
+    /// For the one conversation of the program: with its input the program ends.
+    pub fn until_the_end(inner: T, ending: Ending) -> Self {
+        Self { inner, ending, asked: watch::Sender::default(), at_end: AtEnd::Program }
+    }
+
+    /// For one of many: where its input ends, nobody is there to be answered.
+    pub fn while_there(inner: T, ending: Ending) -> Self {
+        Self { inner, ending, asked: watch::Sender::default(), at_end: AtEnd::Client }
     }
 
     fn received(&self, message: &RxJsonRpcMessage<RoleServer>) {
@@ -46,6 +65,12 @@ impl<T> Answering<T> {
 
     fn answered(&self, id: &RequestId) {
         self.asked.send_if_modified(|all| all.remove(id));
+    }
+
+    fn cancel_one(&self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        let id = self.asked.borrow().iter().next().cloned()?;
+        self.answered(&id);
+        Some(cancelled(id, "the client has gone"))
     }
 }
 
@@ -82,7 +107,11 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for Answering<T> {
                     self.received(&message);
                     return Some(message);
                 }
-                None => self.ending.begun.cancel(),
+                None => match self.at_end {
+                    AtEnd::Program => self.ending.begun.cancel(),
+                    // One after the other, and then the end.
+                    AtEnd::Client => return self.cancel_one(),
+                },
             },
         }
         // The sender is here, so this ends only with the last answer.
@@ -93,4 +122,10 @@ impl<T: Transport<RoleServer>> Transport<RoleServer> for Answering<T> {
     async fn close(&mut self) -> Result<(), Self::Error> {
         self.inner.close().await
     }
+}
+
+/// A request taken back, as its client would.
+pub fn cancelled(id: RequestId, why: &str) -> RxJsonRpcMessage<RoleServer> {
+    let params = CancelledNotificationParam::new(Some(id), Some(why.to_owned()));
+    JsonRpcMessage::notification(ClientNotification::CancelledNotification(CancelledNotification::new(params)))
 }

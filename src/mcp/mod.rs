@@ -1,6 +1,7 @@
 //! The Model Context Protocol: the only place that names rmcp. Both eras of the protocol, over stdio and HTTP.
 
 mod about;
+mod accept;
 mod asking;
 mod calls;
 mod client;
@@ -15,6 +16,8 @@ mod reference;
 mod resource_kinds;
 mod resources;
 mod server;
+mod sessions;
+mod sse;
 mod stdio;
 mod subscriptions;
 mod suggest;

@@ -16,7 +16,7 @@ use super::{
     resource_kinds::CLUSTER,
     suggest::Source,
 };
-use crate::{arguments, call::App};
+use crate::{arguments, call::App, tool_names::Names};
 
 /// A prompt as it is written.
 struct Text {
@@ -151,7 +151,7 @@ impl Text {
 /// # Errors
 /// Invalid parameters, for a bad cursor.
 pub fn list(app: &App, request: Option<PaginatedRequestParams>) -> Result<ListPromptsResult, ErrorData> {
-    let all: Vec<Prompt> = PROMPTS.iter().map(|prompt| prompt.listed(app)).collect();
+    let all: Vec<Prompt> = prompts(app).iter().map(|prompt| prompt.listed(app)).collect();
     let (prompts, next_cursor) = pages::page(&all, PAGE, request, |prompt| prompt.name.clone())?;
     let mut result = ListPromptsResult::with_all_items(prompts).with_ttl_ms(LISTED_MS).with_cache_scope(SCOPE);
     result.next_cursor = next_cursor;
@@ -164,7 +164,7 @@ pub fn list(app: &App, request: Option<PaginatedRequestParams>) -> Result<ListPr
 /// Invalid parameters that name what is wrong: the prompt, an argument that is missing, unknown or no text.
 pub fn get(app: &App, request: GetPromptRequestParams) -> Result<GetPromptResult, ErrorData> {
     let refused = |words: String| ErrorData::invalid_params(words, None);
-    let prompt = find(&request.name).map_err(refused)?;
+    let prompt = find(app, &request.name).map_err(refused)?;
     let given = given(app, prompt, request.arguments.unwrap_or_default()).map_err(refused)?;
     let mut text =
         fill(prompt.text, &|name| given.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str()));
@@ -181,14 +181,19 @@ pub fn get(app: &App, request: GetPromptRequestParams) -> Result<GetPromptResult
 /// # Errors
 /// What is wrong, in words.
 pub fn argument(app: &App, prompt: &str, argument: &str) -> Result<Source, String> {
-    let prompt = find(prompt)?;
+    let prompt = find(app, prompt)?;
     let found = prompt.arguments(app).find(|known| known.name == argument);
     found.map(|known| known.source).ok_or_else(|| unknown_argument(app, prompt, argument))
 }
 
-fn find(name: &str) -> Result<&'static Text, String> {
-    PROMPTS.iter().find(|prompt| prompt.name == name).ok_or_else(|| {
-        let near = arguments::nearest(name, PROMPTS.iter().map(|prompt| prompt.name));
+/// None where the tools have other names than those that the texts go by.
+fn prompts(app: &App) -> &'static [Text] {
+    if app.tool_names() == Names::Native { PROMPTS } else { &[] }
+}
+
+fn find(app: &App, name: &str) -> Result<&'static Text, String> {
+    prompts(app).iter().find(|prompt| prompt.name == name).ok_or_else(|| {
+        let near = arguments::nearest(name, prompts(app).iter().map(|prompt| prompt.name));
         let near = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
         format!("unknown prompt '{}'{near}", name.chars().take(80).collect::<String>())
     })

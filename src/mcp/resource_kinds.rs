@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::{call::App, policy::Effect, tools};
+use crate::{call::App, policy::Effect, tool_names, tools};
 
 /// The scheme of every URI.
 const SCHEME: &str = "proxmox://";
@@ -201,7 +201,7 @@ impl Target {
             return Some(Self::Tools);
         }
         let (cluster, path) = rest.split_once('/')?;
-        if cluster == TOOLS && path.starts_with(TOOL_PREFIX) {
+        if cluster == TOOLS && (path.starts_with(TOOL_PREFIX) || tool_names::knows(app, path)) {
             return Some(Self::Tool(path.to_owned()));
         }
         if !app.names().contains(&cluster) {

@@ -27,9 +27,11 @@ use super::{
 };
 use crate::{
     call::App,
+    ending::Ending,
     policy::Effect,
     router::{self, Face},
     tool::Entry,
+    tool_names::{self, Listed},
 };
 
 /// One MCP server; cheap to clone, shares the application and what is watched. A clone is the same connection.
@@ -39,15 +41,14 @@ pub struct Server {
     tools: Arc<OnceLock<Vec<Tool>>>,
     watch: Arc<Watch>,
     session: Arc<Session>,
-    /// Cancels every call: the program ends.
-    end: CancellationToken,
+    ending: Ending,
 }
 
 impl Server {
     /// One for the whole process: connections after the first are made with [`Server::another`].
     pub fn new(app: Arc<App>) -> Self {
         let watch = Watch::new(Arc::clone(&app));
-        Self { app, tools: Arc::default(), watch, session: Arc::default(), end: CancellationToken::new() }
+        Self { app, tools: Arc::default(), watch, session: Arc::default(), ending: Ending::default() }
     }
 
     /// The same server for another connection.
@@ -55,20 +56,15 @@ impl Server {
         Self { session: Arc::default(), ..self.clone() }
     }
 
-    /// Cancelled when the connection's client has said its last word: streams of news would never end by themselves.
-    pub(super) fn session_ended(&self) -> CancellationToken {
-        self.session.ended()
-    }
-
-    /// With what cancels every call that still runs.
-    pub fn ended_by(self, end: CancellationToken) -> Self {
-        Self { end, ..self }
+    /// With the end of the program: first of the streams of news, which would never end by themselves, then of the calls.
+    pub fn ended_by(self, ending: Ending) -> Self {
+        Self { ending, ..self }
     }
 
     /// Runs a call, and cancels it when the program ends.
     async fn unless_it_ends<T>(&self, cancel: &CancellationToken, call: impl Future<Output = T>) -> T {
         let ended = async {
-            self.end.cancelled().await;
+            self.ending.calls.cancelled().await;
             cancel.cancel();
             std::future::pending().await
         };
@@ -90,16 +86,22 @@ impl Server {
                 Some(_) => Arc::clone(outcome.get_or_init(|| Arc::new(entry.listed_output_schema(&clusters)))),
                 None => Arc::new(entry.listed_output_schema(&clusters)),
             };
-            self.app.tools().map(|(entry, schema)| describe(entry, schema, output(entry))).collect()
+            let listed = tool_names::listed(&self.app).into_iter();
+            listed
+                .map(|tool| {
+                    let output = output(tool.entry);
+                    describe(tool, output)
+                })
+                .collect()
         })
     }
 }
 
-fn describe(entry: &Entry, schema: JsonObject, output: Arc<JsonObject>) -> Tool {
-    let mut tool = Tool::new(entry.name, entry.description(), Arc::new(schema));
-    tool.title = Some(entry.title.to_owned());
+fn describe(listed: Listed, output: Arc<JsonObject>) -> Tool {
+    let mut tool = Tool::new(listed.name, listed.description, Arc::new(listed.input));
+    tool.title = Some(listed.title.to_owned());
     tool.output_schema = Some(output);
-    tool.annotations = Some(hints(entry.title, entry.effect, entry.may_destroy()));
+    tool.annotations = Some(hints(listed.title, listed.effect, listed.destroys));
     tool
 }
 
@@ -122,7 +124,7 @@ fn hints(title: &str, effect: Effect, destroys: bool) -> ToolAnnotations {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        about::config(self.app.face())
+        about::config(&self.app)
     }
 
     async fn discover(&self, _: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
@@ -187,7 +189,7 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        self.session.listen(&self.app, &self.watch, context).await
+        subscriptions::listen(&self.app, &self.watch, context, &self.ending.begun).await
     }
 
     async fn list_prompts(

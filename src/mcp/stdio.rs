@@ -23,14 +23,7 @@ use crate::{
 /// A client that does not speak the protocol; a second signal, at which nothing is waited for any more.
 pub async fn serve_stdio(app: Arc<App>, grace: Duration, signals: mpsc::Receiver<()>) -> Result<()> {
     let ending = Ending::default();
-    let server = Server::new(app).ended_by(ending.calls.clone());
-    let news = server.session_ended();
-    // Streams of news would never end by themselves.
-    let begun = ending.begun.clone();
-    tokio::spawn(async move {
-        begun.cancelled().await;
-        news.cancel();
-    });
+    let server = Server::new(app).ended_by(ending.clone());
     tokio::select! {
         served = serve(server, ending.clone()) => served,
         ended = ending.run(grace, signals) => ended,
@@ -41,7 +34,7 @@ async fn serve(server: Server, ending: Ending) -> Result<()> {
     let wrong = |e: String| Error::internal(format!("MCP over stdio: {e}"));
     // The pipe transport works on what MCP clients give; anything else (a file, a terminal) falls back to blocking reads.
     let (input, output) = stdio_pipes();
-    let transport = Answering::new(AsyncRwTransport::new_server(input, output), ending);
+    let transport = Answering::until_the_end(AsyncRwTransport::new_server(input, output), ending);
     let running = match server.serve(transport).await {
         Ok(running) => running,
         // A client that goes before it has said anything is no fault.

@@ -28,7 +28,6 @@ pub struct Session {
     /// Of `resources/subscribe`; a stream has its own.
     subscriptions: Mutex<HashMap<String, Subscription>>,
     sender: OnceLock<UnboundedSender<String>>,
-    ended: CancellationToken,
 }
 
 impl Session {
@@ -67,49 +66,49 @@ impl Session {
         self.subscriptions().remove(uri);
     }
 
-    /// Answers `subscriptions/listen`: lasts until the client ends it, or goes.
-    ///
-    /// # Errors
-    /// None of its own.
-    pub async fn listen(&self, app: &App, watch: &Arc<Watch>, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let (sender, mut news) = unbounded_channel();
-        let uris = context.accepted().resource_subscriptions.clone().unwrap_or_default();
-        let wanted: Vec<_> = uris.iter().filter_map(|uri| Some((uri, Target::parse(app, uri)?))).collect();
-        let mut subscriptions: Vec<Subscription> = Vec::new();
-        for some in wanted.chunks(AT_ONCE) {
-            let subscribing =
-                join_all(some.iter().map(|(uri, target)| watch.subscribe(uri, target.clone(), sender.clone())));
-            let subscribed = tokio::select! {
-                () = context.cancelled() => return Ok(()),
-                () = self.ended.cancelled() => return Ok(()),
-                subscribed = subscribing => subscribed,
-            };
-            // What was too much meanwhile is not watched; what cannot be read now may be later.
-            subscriptions.extend(subscribed.into_iter().flatten().map(|(subscription, _)| subscription));
-        }
-        loop {
-            let uri = tokio::select! {
-                () = context.cancelled() => return Ok(()),
-                () = self.ended.cancelled() => return Ok(()),
-                Some(uri) = news.recv() => uri,
-            };
-            let told = tokio::select! {
-                () = self.ended.cancelled() => return Ok(()),
-                told = context.sink().notify_resource_updated(uri) => told,
-            };
-            if told.is_err() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// To be cancelled when the client says no more: ends the streams of its news.
-    pub fn ended(&self) -> CancellationToken {
-        self.ended.clone()
-    }
-
     fn subscriptions(&self) -> MutexGuard<'_, HashMap<String, Subscription>> {
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers `subscriptions/listen`: lasts until the client ends it, or goes, or the program begins to end.
+///
+/// # Errors
+/// None of its own.
+pub async fn listen(
+    app: &App,
+    watch: &Arc<Watch>,
+    context: SubscriptionContext,
+    ended: &CancellationToken,
+) -> Result<(), ErrorData> {
+    let (sender, mut news) = unbounded_channel();
+    let uris = context.accepted().resource_subscriptions.clone().unwrap_or_default();
+    let wanted: Vec<_> = uris.iter().filter_map(|uri| Some((uri, Target::parse(app, uri)?))).collect();
+    let mut subscriptions: Vec<Subscription> = Vec::new();
+    for some in wanted.chunks(AT_ONCE) {
+        let subscribing =
+            join_all(some.iter().map(|(uri, target)| watch.subscribe(uri, target.clone(), sender.clone())));
+        let subscribed = tokio::select! {
+            () = context.cancelled() => return Ok(()),
+            () = ended.cancelled() => return Ok(()),
+            subscribed = subscribing => subscribed,
+        };
+        // What was too much meanwhile is not watched; what cannot be read now may be later.
+        subscriptions.extend(subscribed.into_iter().flatten().map(|(subscription, _)| subscription));
+    }
+    loop {
+        let uri = tokio::select! {
+            () = context.cancelled() => return Ok(()),
+            () = ended.cancelled() => return Ok(()),
+            Some(uri) = news.recv() => uri,
+        };
+        let told = tokio::select! {
+            () = ended.cancelled() => return Ok(()),
+            told = context.sink().notify_resource_updated(uri) => told,
+        };
+        if told.is_err() {
+            return Ok(());
+        }
     }
 }
 

@@ -118,7 +118,7 @@ async fn values(ask: &Ask<'_>) -> Result<All> {
         Source::Free => Vec::new().into(),
         Source::Fixed(values) => values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>().into(),
         Source::Clusters => ask.app.names().into_iter().map(str::to_owned).collect::<Vec<_>>().into(),
-        Source::Tools => reference::allowed(ask.app).map(|entry| entry.name.to_owned()).collect::<Vec<_>>().into(),
+        Source::Tools => reference::names(ask.app).into_iter().map(str::to_owned).collect::<Vec<_>>().into(),
         Source::Nodes => nodes(ask).await?.into(),
         Source::Vmids => guests(ask, &["vmid"]).await?,
         Source::Guests => guests(ask, &["name", "vmid"]).await?,

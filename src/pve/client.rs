@@ -20,6 +20,7 @@ use super::{
     endpoints::{Endpoints, Outgoing, Payload},
     error,
     https::Https,
+    observe::{Observed, Observer},
     perl,
     pick::Vmids,
     tls::Presented,
@@ -43,6 +44,7 @@ pub struct Client(Arc<Inner>);
 
 struct Inner {
     name: String,
+    observed: Arc<Observed>,
     endpoints: Arc<Endpoints>,
     credentials: Arc<Credentials>,
     /// The longest that one call waits for its answer, retries included.
@@ -102,9 +104,12 @@ impl Client {
     }
 
     fn build(cluster: &ClusterConfig, transport: Arc<dyn Transport>, presented: Option<Presented>) -> Self {
+        let observed = Arc::<Observed>::default();
+        let endpoints = Endpoints::new(cluster.endpoints.clone(), transport, cluster.timeouts.request);
         Self(Arc::new(Inner {
             name: cluster.name.clone(),
-            endpoints: Arc::new(Endpoints::new(cluster.endpoints.clone(), transport, cluster.timeouts.request)),
+            endpoints: Arc::new(endpoints.observed(Arc::clone(&observed))),
+            observed,
             credentials: Arc::new(Credentials::new(cluster.auth.clone(), cluster.timeouts.request)),
             limit: cluster.timeouts.request,
             presented,
@@ -124,6 +129,15 @@ impl Client {
     /// The cluster's name in the settings.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Tells somebody of every request and every wait from now on; the first who asks for it.
+    pub fn tell(&self, observer: Observer) {
+        self.0.observed.by(observer);
+    }
+
+    pub(super) fn observed(&self) -> &Observed {
+        &self.0.observed
     }
 
     /// `user@realm` or `user@realm!token`.

@@ -14,6 +14,7 @@ use http::{HeaderMap, Method, Request, Response};
 use tokio::time::Instant;
 
 use super::{
+    observe::{Event, Observed},
     transport::{SendError, Transport},
     upload::{IDLE, Upload},
 };
@@ -40,11 +41,16 @@ pub struct Endpoints {
     transport: Arc<dyn Transport>,
     /// How long callers wait, to be named when it is over.
     limit: Duration,
+    observed: Arc<Observed>,
 }
 
 impl Endpoints {
     pub fn new(all: Vec<Endpoint>, transport: Arc<dyn Transport>, limit: Duration) -> Self {
-        Self { all, current: AtomicUsize::new(0), transport, limit }
+        Self { all, current: AtomicUsize::new(0), transport, limit, observed: Arc::default() }
+    }
+
+    pub fn observed(self, observed: Arc<Observed>) -> Self {
+        Self { observed, ..self }
     }
 
     pub fn all(&self) -> &[Endpoint] {
@@ -130,19 +136,17 @@ impl Endpoints {
                 (upload.unless_idle(limit, self.transport.upload(request)).await, limit)
             }
         };
-        match sent {
-            Some(outcome) => {
-                let answer = outcome.as_ref().map(|answer| answer.status().as_u16()).map_err(SendError::words);
-                // The path without its query: parameters may hold secrets.
-                let path = out.target.split('?').next().unwrap_or_default();
-                tracing::debug!(method = %out.method, path, %endpoint, ?answer, elapsed = ?began.elapsed());
-                outcome
-            }
-            None => Err(SendError::TimedOut(format!(
-                "no answer within {} s (Proxmox itself gives up after 30 s)",
-                limit.as_secs()
-            ))),
-        }
+        let outcome = sent.unwrap_or_else(|| {
+            let seconds = limit.as_secs();
+            Err(SendError::TimedOut(format!("no answer within {seconds} s (Proxmox itself gives up after 30 s)")))
+        });
+        let (method, took) = (&out.method, began.elapsed());
+        self.observed.tell(Event::Sent { method, answer: outcome.as_ref().map(Response::status), took });
+        let answer = outcome.as_ref().map(|answer| answer.status().as_u16()).map_err(SendError::words);
+        // The path without its query: parameters may hold secrets.
+        let path = out.target.split('?').next().unwrap_or_default();
+        tracing::debug!(%method, path, %endpoint, ?answer, elapsed = ?took);
+        outcome
     }
 }
 

@@ -16,6 +16,9 @@ use crate::error::{Error, Kind, Result};
 /// configuration, after which `nextid` itself passes over it.
 const HELD: Duration = Duration::from_secs(30);
 
+/// Any storage that will do, where there are several.
+const ANY: &str = "*";
+
 /// VMIDs that calls of this process are creating guests with right now. `nextid` reserves nothing: without this, calls
 /// made at once would all choose the same one and collide.
 #[derive(Debug, Default)]
@@ -142,17 +145,20 @@ impl Reader<'_> {
     }
 
     /// The storage for new content on a node: the one given (unchecked: Proxmox says if it is none), else the configured
-    /// default if it takes such content, else the only one that does.
+    /// default if it takes such content, else the only one that does. `*` leaves the choice: then it is that of Proxmox's
+    /// installer, or the one with the most room.
     ///
     /// # Errors
     /// `BadArgument` where there is a choice, `NotFound` where there is none.
     pub async fn storage(&self, given: Option<&str>, node: &str, content: &str) -> Result<String> {
-        if let Some(storage) = given {
+        if let Some(storage) = given.filter(|given| *given != ANY) {
             return Ok(storage.to_owned());
         }
         let found = self.storages(node, content).await?;
         let default = self.default_storage().and_then(|name| found.iter().find(|s| s.storage == name));
-        match (default, found.as_slice()) {
+        let usual = |s: &&StorageHere| (s.storage == "local-lvm", s.avail);
+        let any = found.iter().filter(|s| s.active && given.is_some()).max_by_key(usual);
+        match (default.or(any), found.as_slice()) {
             (Some(one), _) => Ok(one.storage.clone()),
             (None, [only]) => Ok(only.storage.clone()),
             (None, []) => Err(Error::not_found(format!("storage: none on {node} takes content '{content}'"))

@@ -96,12 +96,17 @@ impl Scope {
     /// Checks a request against the tool's list.
     ///
     /// # Errors
-    /// `Internal` where the tool did not declare it: a fault of the tool, not of its caller.
+    /// `Internal` where the tool did not declare it: a fault of the tool, not of its caller. `BadArgument` where a name in its
+    /// path is empty.
     pub fn check(&self, request: &Request) -> Result<()> {
         let mut declared = self.api.iter().chain(self.also).chain(COMMON);
         let aborts = self.cancel.is_cancelled() && matches(ABORT, request);
         if aborts || declared.any(|pattern| matches(pattern, request)) {
             return Ok(());
+        }
+        if request.path.split('/').skip(1).any(str::is_empty) {
+            let words = format!("an argument is empty that is part of an address: {request}");
+            return Err(Error::bad_argument(words).hint("give it a value, or leave it out"));
         }
         Err(Error::internal(format!("tool {} may not call {request}", self.tool))
             .hint("a fault in this program: the tool's API list lacks this request")
@@ -161,12 +166,13 @@ mod tests {
         for refused in [
             Request::get("/nodes/a/qemu/1/clone"),
             Request::post("/nodes/a/qemu/1/clone/more"),
-            Request::post("/nodes//qemu/1/clone"),
             Request::post("/nodes/a/qemu/1"),
         ] {
             let error = scope.check(&refused).err().map(|e| e.to_string());
             assert_eq!(error, Some(format!("tool proxmox-test may not call {refused}")));
         }
+        let empty = scope.check(&Request::post("/nodes//qemu/1/clone")).err().map(|e| e.kind());
+        assert_eq!(empty, Some(crate::error::Kind::BadArgument));
     }
 
     #[test]

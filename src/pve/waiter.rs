@@ -66,6 +66,7 @@ impl Waiter {
     /// As [`Waiter::wait`], without `TaskFailed`.
     pub async fn watch(&self, client: &Client, upid: &Upid, options: &WaitOptions, scope: &Scope) -> Result<Waited> {
         let started = Instant::now();
+        let _told = client.observed().wait();
         let wait =
             Wait { client, upid, scope, options, view: View::default(), rounds: self.rounds(&upid.node), started };
         let status = tokio::select! {

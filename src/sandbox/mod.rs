@@ -165,6 +165,25 @@ impl Sandbox {
     pub fn credentials(&self) -> &Credentials {
         &self.0.credentials
     }
+    /// Lets somebody in who may do everything: a user (`root@pam`) with this password, or a token (`root@pam!mcp`, without
+    /// privilege separation) with this secret. For credentials that stand in a configuration already.
+    pub fn admit(&self, who: &str, secret: secrecy::SecretString) {
+        let mut state = self.state();
+        let (name, token) = who.split_once('!').map_or((who, None), |(user, token)| (user, Some(token)));
+        let known = state.access.users.contains_key(name);
+        let user = state.access.users.entry(name.to_owned()).or_default();
+        user.enable = true;
+        match token {
+            Some(token) => {
+                let token_of = access::Token { secret, privsep: false, expire: 0, comment: None };
+                user.tokens.insert(token.to_owned(), token_of);
+            }
+            None => user.password = Some(secret),
+        }
+        if !known {
+            state.access.grant("/", name, "Administrator", true);
+        }
+    }
     /// Arms a fault. A node's going offline happens at once where the fault has no filter.
     pub fn fault(&self, fault: Fault) {
         match fault {

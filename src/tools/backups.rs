@@ -26,7 +26,7 @@ pub const TOOLS: &[Entry] = &[
     Entry::action::<prune::PruneBackups>(),
 ];
 
-/// List backups, newest first: of one guest (also a deleted one), of one storage, or all.
+/// List backups, newest first: of one guest (also a deleted one), one storage, or all.
 #[derive(Deserialize, JsonSchema)]
 struct ListBackups {
     #[schemars(range(min = 100, max = 999_999_999))]
@@ -34,6 +34,8 @@ struct ListBackups {
     #[schemars(length(min = 1))]
     name: Option<String>,
     storage: Option<String>,
+    /// One that can reach them.
+    node: Option<String>,
     #[serde(flatten)]
     page: Page,
 }
@@ -104,7 +106,10 @@ impl Query for ListBackups {
     type Output = Backups;
     async fn query(&self, pve: &Reader<'_>) -> Result<Backups> {
         let of = store::Of::new(pve, self.vmid, self.name.as_deref()).await?;
-        let store::Found { backups, unreadable } = search(pve, self.storage.as_deref(), &of).await?;
+        let store::Found { mut backups, unreadable } = search(pve, self.storage.as_deref(), &of).await?;
+        if let Some(node) = &self.node {
+            backups.retain(|backup| backup.nodes.contains(node));
+        }
         let total = backups.len();
         let (backups, next_cursor) = self.page.of(backups, Backup::newest_first)?;
         Ok(Backups { total, backups: backups.into_iter().map(Shown::from).collect(), unreadable, next_cursor })

@@ -2,12 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    list::{Page, gib},
-    storage_status::StorageStatus,
-    volumes::DeleteVolume,
-};
-use crate::{pve::encode, tool::*};
+use super::{list::gib, storage_content::StorageContent, storage_status::StorageStatus, volumes::DeleteVolume};
+use crate::tool::*;
 
 pub const TOOLS: &[Entry] = &[
     Entry::list::<ListStorage>(),
@@ -34,7 +30,7 @@ pub(super) struct Row {
     pub node: String,
     pub status: Option<String>,
     plugintype: Option<String>,
-    content: Option<String>,
+    pub content: Option<String>,
     #[serde(default)]
     pub shared: bool,
     disk: Option<u64>,
@@ -110,124 +106,6 @@ pub(super) fn kinds(content: Option<&str>) -> Vec<String> {
         content.unwrap_or_default().split(',').filter(|c| !c.is_empty()).map(str::to_owned).collect();
     kinds.sort();
     kinds
-}
-
-/// List the volumes of a storage: disks, ISO images, container templates, backups, snippets.
-#[derive(Deserialize, JsonSchema)]
-struct StorageContent {
-    node: Option<String>,
-    storage: Option<String>,
-    content: Option<Content>,
-    /// Only volumes of this guest.
-    #[schemars(range(min = 100, max = 999_999_999))]
-    vmid: Option<u32>,
-    #[serde(flatten)]
-    page: Page,
-}
-
-#[derive(Deserialize, Serialize, JsonSchema, Clone, Copy)]
-#[serde(rename_all = "lowercase")]
-enum Content {
-    Images,
-    Rootdir,
-    Iso,
-    Vztmpl,
-    Backup,
-    Snippets,
-    Import,
-}
-
-impl Tool for StorageContent {
-    const NAME: &str = "proxmox-storage-content";
-    const TITLE: &str = "List a storage's content";
-    const API: &[&str] = &["GET /cluster/resources", "GET /nodes/{node}/storage/{storage}/content"];
-    const EXAMPLE: (&str, &str) = ("Which backups are on the NAS?", r#"{"storage": "nas", "content": "backup"}"#);
-}
-
-/// A row of `GET /nodes/{node}/storage/{storage}/content`.
-#[derive(Deserialize)]
-pub(super) struct Found {
-    pub volid: String,
-    pub content: Option<String>,
-    format: Option<String>,
-    pub size: Option<u64>,
-    used: Option<u64>,
-    pub vmid: Option<u32>,
-    ctime: Option<u64>,
-    notes: Option<String>,
-    pub parent: Option<String>,
-    #[serde(default)]
-    pub protected: bool,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Volumes {
-    node: String,
-    storage: String,
-    total: usize,
-    counts: BTreeMap<String, usize>,
-    volumes: Vec<Volume>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Volume {
-    volid: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size_gib: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    used_gib: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vmid: Option<u32>,
-    /// Seconds since 1970.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ctime: Option<u64>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    protected: bool,
-    /// Base volume of a linked clone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notes: Option<String>,
-}
-
-impl Query for StorageContent {
-    type Output = Volumes;
-    async fn query(&self, pve: &Reader<'_>) -> Result<Volumes> {
-        let (node, storage) = place(pve, self.node.as_deref(), self.storage.as_deref()).await?;
-        let path = format!("/nodes/{}/storage/{}/content", encode(&node), encode(&storage));
-        let content = self.content.and_then(|c| serde_json::to_value(c).ok());
-        let request =
-            Request::get(path).maybe("content", content.as_ref().and_then(|c| c.as_str())).maybe("vmid", self.vmid);
-        let found: Vec<Found> = pve.request(&request).await?;
-        let mut counts = BTreeMap::new();
-        for volume in &found {
-            *counts.entry(volume.content.clone().unwrap_or_else(|| "other".to_owned())).or_default() += 1;
-        }
-        let total = found.len();
-        let (found, next_cursor) = self.page.of(found, |v| v.volid.clone())?;
-        let volumes = found
-            .into_iter()
-            .map(|v| Volume {
-                volid: v.volid,
-                content: v.content,
-                format: v.format,
-                size_gib: v.size.map(gib),
-                used_gib: v.used.map(gib),
-                vmid: v.vmid,
-                ctime: v.ctime,
-                protected: v.protected,
-                parent: v.parent,
-                notes: v.notes.filter(|n| !n.is_empty()),
-            })
-            .collect();
-        Ok(Volumes { node, storage, total, counts, volumes, next_cursor })
-    }
 }
 
 /// The node and the storage to ask: as given, as configured, or found.

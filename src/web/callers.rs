@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Health,
     keys::{self, ApiKey},
     oauth::Tokens,
     rate::Rate,
@@ -62,6 +63,11 @@ impl Caller {
         self.ending.calls.cancel();
     }
 
+    /// Cancelled when calls that still run have to end.
+    pub fn ended(&self) -> &CancellationToken {
+        &self.ending.calls
+    }
+
     /// Cancelled when the caller may no longer be here.
     pub fn revoked(&self) -> &CancellationToken {
         &self.revoked
@@ -110,6 +116,7 @@ pub struct Callers {
     pub(super) anybody: Option<Arc<Caller>>,
     pub(super) keys: Option<Arc<Keys>>,
     pub(super) tokens: Option<Tokens>,
+    health: Arc<Health>,
 }
 
 impl Callers {
@@ -125,7 +132,13 @@ impl Callers {
         }
         let tokens = web.oauth.as_ref().map(|oauth| Tokens::new(oauth, &common)).transpose()?;
         let open = keys.is_none() && tokens.is_none();
-        Ok(Self { anybody: open.then(|| Caller::new(None, app, &common)), keys, tokens })
+        let health = Arc::new(Health::new(Arc::clone(&app), ending));
+        Ok(Self { anybody: open.then(|| Caller::new(None, app, &common)), keys, tokens, health })
+    }
+
+    /// Looks after what they all use.
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 }
 

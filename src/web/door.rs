@@ -176,7 +176,12 @@ pub async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -
         Ok((body, caller, place)) => {
             let request = Request::from_parts(parts, Body::from(body));
             match caller.revoked().run_until_cancelled(next.run(request)).await {
-                Some(response) => hold(response, &caller, place),
+                Some(response) => {
+                    let mut response = hold(response, &caller, place);
+                    // For the log: who it was.
+                    response.extensions_mut().insert(caller);
+                    response
+                }
                 None => Problem::new(StatusCode::UNAUTHORIZED, "the key was taken away").into_response(),
             }
         }

@@ -1,6 +1,7 @@
 //! The program over HTTP: listens, decides who gets in, and hands requests on to MCP and REST. Knows neither protocol.
 
 mod about;
+mod access;
 mod callers;
 mod door;
 mod health;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 pub use self::{
     about::about,
     callers::{Caller, Callers},
+    health::{Health, Reached, Readiness},
     listen::{Listener, serve_on},
     problem::Problem,
     request_id::RequestId,

@@ -83,7 +83,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = Value::Object(self.body()).to_string();
         let mut response = (self.0.status, [(CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
-        response.headers_mut().extend(self.0.headers);
+        response.headers_mut().extend(self.0.headers.clone());
+        // For those on its way out who have something to add.
+        response.extensions_mut().insert(self);
         response
     }
 }

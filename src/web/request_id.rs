@@ -1,9 +1,14 @@
 //! Each request has an id: the one that it came with, or a new one. It goes back in the answer, to the program's log, and to
-//! the record of what was done.
+//! the record of what was done, and stands in every problem that is told.
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::{
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderName, HeaderValue};
 
+use super::Problem;
 use crate::key;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,6 +23,9 @@ pub async fn identify(mut request: Request, next: Next) -> Response {
     let id = request.headers().get(HEADER).and_then(given).unwrap_or_else(new);
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        response = problem.with("request_id", &id).into_response();
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, id);
     }

@@ -24,6 +24,7 @@ use proxmox_mcp::{
     pve::{Client, SendError, Transport, Upload, encode},
     sandbox::{Options, Sandbox},
     tool::Entry,
+    tool_names::Alias,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
@@ -189,6 +190,18 @@ impl Test {
         if arguments["upid"] == "UPID:…" {
             let tasks = self.call("proxmox-list-tasks", serde_json::json!({"limit": 1})).await;
             arguments["upid"] = tasks["tasks"][0]["upid"].clone();
+        }
+        arguments
+    }
+
+    /// The arguments of an older name's example; `UPID:…` stands for a task that goes on.
+    pub async fn older_example(&self, alias: &Alias) -> Value {
+        let mut arguments: Value = serde_json::from_str(alias.example.1).unwrap();
+        for key in ["upid", "job_id"] {
+            if arguments[key] == "UPID:…" {
+                let backup = serde_json::json!({"node": "pve2", "vmid": "101", "storage": "nas", "wait": false});
+                arguments[key] = self.mcp.call("create_backup", backup).await.unwrap()["upid"].clone();
+            }
         }
         arguments
     }

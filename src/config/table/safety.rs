@@ -55,6 +55,15 @@ pub static FACE: Setting = Setting {
     help: "How a model is shown the tools: full (each by itself) or router (three tools, at less than a thousand tokens: one finds the others by words, one calls what reads, one what changes).",
     ..SAFETY
 };
+pub static TOOL_NAMES: Setting = Setting {
+    name: "PROXMOX_TOOL_NAMES",
+    flag: "tool-names",
+    value: "NAMES",
+    default: Some("native"),
+    example: "plus",
+    help: "The names by which tools are called: native, or those of an older server and no others: plus (get_vms, ProxmoxMCP-Plus), camel (listVMs) or machines (start_machine, nothing that deletes). See tools.md.",
+    ..SAFETY
+};
 pub static ALLOW_GUESTS: Setting = Setting {
     name: "PROXMOX_ALLOW_GUESTS",
     flag: "allow-guests",
