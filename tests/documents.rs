@@ -126,7 +126,8 @@ fn compose_needs_no_key_only_while_it_is_the_simulated_cluster() {
     let compose = compose::Service::read(&read("compose.yaml"));
     let sandbox = compose.settings(&[]).unwrap();
     assert!(sandbox.sandbox && sandbox.web.insecure_no_auth);
-    let cluster = [
+    settings::serves(&sandbox).unwrap();
+    let mut cluster = vec![
         ("PROXMOX_SANDBOX", "false"),
         ("PROXMOX_API_URL", "https://pve.example.com:8006"),
         ("PROXMOX_TOKEN_ID", "mcp@pve!mcp"),
@@ -135,6 +136,9 @@ fn compose_needs_no_key_only_while_it_is_the_simulated_cluster() {
     let real = compose.settings(&cluster).unwrap();
     assert!(!real.sandbox && !real.web.insecure_no_auth);
     assert_eq!(real.clusters.len(), 1);
+    assert!(settings::serves(&real).unwrap_err().contains("nobody would need a key"));
+    cluster.push(("PROXMOX_MCP_API_KEY", "n8n:a-key-that-is-long-enough mode=no-delete"));
+    settings::serves(&compose.settings(&cluster).unwrap()).unwrap();
 }
 
 #[test]

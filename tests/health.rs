@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::join_all;
 use http::Method;
 use proxmox_mcp::{
-    config::Auth,
+    config::{Auth, KeySource, Web},
     ending::Ending,
     sandbox::{Fault, FaultKind, Sandbox},
     web::{Health, Reached, Readiness},
@@ -147,4 +147,19 @@ async fn readiness_is_a_status_and_a_word_for_each_cluster() {
     let answer = server.http.get(server.at("/readyz")).send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.text().await.unwrap(), r#"{"ready":true,"clusters":{"default":"ok"}}"#);
+}
+
+#[tokio::test]
+async fn figures_are_for_those_who_have_a_key_and_health_is_for_everybody() {
+    let key = "a-key-for-this-test-only";
+    let web = Web { keys: Some(KeySource::Text(key.to_owned().into())), ..Web::default() };
+    let server = web::serve_with(web, support::everything(), options()).await;
+    for (path, status) in [("/livez", 200), ("/readyz", 200), ("/metrics", 401)] {
+        assert_eq!(server.http.get(server.at(path)).send().await.unwrap().status(), status, "{path}");
+    }
+    let answer = server.http.get(server.at("/metrics")).bearer_auth(key).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // Refused, it counts all the same.
+    let refused = r#"http_requests_total{route="/metrics",method="GET",status="401"} 1"#;
+    assert!(answer.text().await.unwrap().contains(refused));
 }

@@ -35,7 +35,10 @@ impl Server {
     fn start(directory: &tempfile::TempDir, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_proxmox-mcp"));
         command.args(["--sandbox", "--http", "127.0.0.1:0", "--log-level", "trace"]).args(args);
-        command.env_clear().env("PROXMOX_MCP_API_KEY", KEY).env("PROXMOX_AUDIT_FILE", directory.path().join("audit"));
+        command
+            .env_clear()
+            .env("PROXMOX_MCP_API_KEY", format!("ops:{KEY}"))
+            .env("PROXMOX_AUDIT_FILE", directory.path().join("audit"));
         let mut child = command.current_dir(directory.path()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let log = Arc::<Mutex<Vec<String>>>::default();
@@ -60,8 +63,10 @@ impl Server {
     }
 
     async fn ask(&self, id: &str, session: Option<&str>, body: Value) -> reqwest::Response {
+        // The older transport has its sessions in the address.
+        let query = if id == "older" { format!("?sessionId={QUERY}") } else { String::new() };
         let mut request = support::web::http_client()
-            .post(format!("{}/mcp?sessionId={QUERY}", self.url))
+            .post(format!("{}/mcp{query}", self.url))
             .header("Accept", "application/json, text/event-stream")
             .header("Authorization", format!("Bearer {KEY}"))
             .header("X-API-Key", KEY)
@@ -77,6 +82,7 @@ impl Server {
     async fn set_a_password(&self) {
         let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
             "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
+        assert_eq!(self.ask("older", None, hello.clone()).await.status(), 404);
         let answer = self.ask("hello-1", None, hello).await;
         let session = answer.headers()["mcp-session-id"].to_str().unwrap().to_owned();
         answer.text().await.unwrap();
@@ -107,6 +113,7 @@ async fn one_id_leads_through_the_log_and_the_record() {
     assert!(http["ms"].is_u64() && http["level"] == "INFO", "{http}");
     let call = find("call", "the-call");
     assert_eq!((&call["outcome"], &call["span"]["tool"]), (&json!("ok"), &json!("proxmox-cloudinit-set")));
+    assert_eq!((&call["span"]["caller"], &http["caller"]), (&json!("ops"), &json!("ops")));
     assert!(call["ms"].is_u64() && call["level"] == "INFO", "{call}");
     // What was asked of Proxmox for this call is found by the same id.
     let upstream = lines.iter().filter(|line| line["span"]["request"] == "the-call" && line["endpoint"].is_string());

@@ -123,7 +123,7 @@ async fn a_call_that_nobody_waits_for_any_more_has_an_end() {
 #[tokio::test]
 async fn whatever_is_asked_for_over_http_makes_no_new_labels() {
     let server = web::serve().await;
-    for path in ["/a", "/b?x=1", "/mcp/../c", "/livez", "/readyz"] {
+    for path in ["/a", "/b?x=1", "/x/y/z", "/tools/proxmox-nothing", "/livez", "/readyz"] {
         server.http.get(server.at(path)).send().await.unwrap();
     }
     server.http.request("BREW".parse().unwrap(), server.at("/livez")).send().await.unwrap();
@@ -135,10 +135,12 @@ async fn whatever_is_asked_for_over_http_makes_no_new_labels() {
         r#"{route="/livez",method="GET",status="200"}"#,
         r#"{route="/livez",method="other",status="405"}"#,
         r#"{route="/readyz",method="GET",status="200"}"#,
+        r#"{route="/tools/{name}",method="GET",status="404"}"#,
+        r#"{route="/{name}",method="GET",status="404"}"#,
         r#"{route="none",method="GET",status="404"}"#,
     ];
     assert_eq!(names, expected.map(str::to_owned).into());
-    assert_eq!(figures[r#"proxmox_mcp_http_requests_total{route="none",method="GET",status="404"}"#], 3.0);
+    assert_eq!(figures[r#"proxmox_mcp_http_requests_total{route="/{name}",method="GET",status="404"}"#], 2.0);
     assert_eq!(figures[r#"proxmox_mcp_cluster_up{cluster="default"}"#], 1.0);
     assert_eq!(figures["proxmox_mcp_http_requests_in_progress"], 1.0);
 }

@@ -25,7 +25,9 @@ impl Service {
         for (name, value) in self.0["environment"].as_object().unwrap() {
             env.insert(name.clone(), filled(value.as_str().unwrap(), &dotenv));
         }
-        settings::resolve(&env.into_iter().collect::<Vec<_>>())
+        // They come as an environment; here they are written down as a file has them.
+        let quoted = |(name, value): (String, String)| (name, format!("'{value}'"));
+        settings::resolve(&env.into_iter().map(quoted).collect::<Vec<_>>())
     }
 
     pub fn check(&self, image: &Image) {

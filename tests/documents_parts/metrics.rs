@@ -1,20 +1,38 @@
 //! The names of all figures, as the program itself declares them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use proxmox_mcp::metrics::Metrics;
+use http::{Method, StatusCode};
+use proxmox_mcp::{
+    error::Kind,
+    metrics::{Ended, Metrics},
+    pve::Event,
+};
 
 /// As samples have them; of a histogram, its own name.
 pub fn all() -> BTreeSet<String> {
-    let text = Metrics::default().text().unwrap();
+    let (metrics, took) = (Arc::new(Metrics::default()), Duration::ZERO);
+    // What never happened is not told.
+    metrics.call_began();
+    metrics.call_ended("proxmox-list-nodes", Ended::Error(Kind::Timeout), took);
+    let tell = metrics.observer("default");
+    tell(Event::Sent { method: &Method::GET, answer: Ok(StatusCode::OK), took });
+    tell(Event::WaitBegan);
+    tell(Event::WaitEnded { took });
+    metrics.cluster_is("default", true);
+    metrics.http_began();
+    metrics.http_ended(None, &Method::GET, None);
+    let text = metrics.text().unwrap();
     let declared = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    declared
+    let all: BTreeSet<String> = declared
         .map(|(name, kind)| match kind {
             "counter" => format!("{name}_total"),
             "info" => format!("{name}_info"),
             _ => name.to_owned(),
         })
-        .collect()
+        .collect();
+    assert_eq!(all.len(), 13, "{all:?}");
+    all
 }
 
 /// Whatever looks like a figure in a text is one.

@@ -19,9 +19,20 @@ const STANDS_FOR: &[(&str, &str)] = &[(
 pub fn load(block: &Block) {
     let given = pairs(block);
     assert!(!given.is_empty(), "{}: no settings", block.place);
-    if let Err(e) = resolve(&given) {
+    if let Err(e) = resolve(&given).and_then(|config| serves(&config)) {
         panic!("{}: {e}", block.place);
     }
+}
+
+/// Whether it would serve with these: not on every address without a key, say. Files of keys and certificates are not on
+/// this machine.
+pub fn serves(config: &Config) -> Result<(), String> {
+    let keys = config.web.keys.clone().map(|keys| match keys {
+        KeySource::File(_) => KeySource::Text("anna:a-key-that-is-long-enough".to_owned().into()),
+        text => text,
+    });
+    let web = Web { keys, tls: None, ..config.web.clone() };
+    proxmox_mcp::web::about(&web).map(drop).map_err(|e| e.to_string())
 }
 
 /// The lines of a block, whatever language it is in: comments and empty lines left out.
@@ -49,6 +60,10 @@ pub fn resolve(given: &[(String, String)]) -> Result<Config, String> {
     if !several && !has(&["PROXMOX_TOKEN_ID", "PROXMOX_TOKEN", "PROXMOX_TOKEN_NAME", "PROXMOX_TOKEN_SECRET"]) {
         text.push_str("PROXMOX_TOKEN=mcp@pve!mcp=xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx\n");
     }
+    if has(&["PROXMOX_TOKEN_ID"]) && !has(&["PROXMOX_TOKEN_SECRET", "PROXMOX_TOKEN_SECRET_FILE", "PROXMOX_TOKEN_VALUE"])
+    {
+        text.push_str("PROXMOX_TOKEN_SECRET=xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx\n");
+    }
     let text = STANDS_FOR.iter().fold(text, |text, (shown, real)| text.replace(shown, real));
     let env = BTreeMap::from([("HOME".to_owned(), "/home/you".to_owned())]);
     let read = |path: &Path| match path.to_str() {
@@ -58,13 +73,6 @@ pub fn resolve(given: &[(String, String)]) -> Result<Config, String> {
     };
     let inputs = config::collect(BTreeMap::new(), env, &read).map_err(|e| e.to_string())?;
     let config = config::resolve(&inputs, &read).map_err(|e| e.to_string())?;
-    // Whether it would serve: with files of keys and certificates that are not on this machine.
-    let stands_for = config.web.keys.clone().map(|keys| match keys {
-        KeySource::File(_) => KeySource::Text("anna:a-key-that-is-long-enough".to_owned().into()),
-        text => text,
-    });
-    let web = Web { keys: stands_for, tls: None, ..config.web.clone() };
-    proxmox_mcp::web::about(&web).map_err(|e| e.to_string())?;
     match config.warnings.iter().find(|warning| !warning.contains("not verified")) {
         Some(warning) => Err(warning.clone()),
         None => Ok(config),
