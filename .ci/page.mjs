@@ -47,7 +47,7 @@ async function look() {
   await tool.waitFor();
   console.log(`shown after ${Date.now() - began} ms`);
   // They are drawn as they come into sight.
-  const last = page.locator("#operations-api-stop-task");
+  const last = page.locator("#operations-rest-stop-task");
   for (let screen = 0; screen < 100 && !(await last.isVisible()); screen++) {
     await page.evaluate(() => window.scrollTo(0, document.body.scrollHeight));
     await page.waitForTimeout(100);
