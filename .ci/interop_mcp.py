@@ -231,9 +231,8 @@ async def subscription(client, era, updated):
     await done(client, "proxmox-stop-vm", **start)
 
 
-async def conversation(program, mode):
-    # An empty directory: no .env of anybody's.
-    server = StdioServerParameters(command=program, args=["--sandbox"], cwd=tempfile.mkdtemp())
+async def conversation(server, mode, how):
+    """Everything of the above; `server` is whatever the SDK's client connects to."""
     updated = []
 
     async def heard(message):
@@ -254,10 +253,13 @@ async def conversation(program, mode):
         await resources_and_prompts(client, era)
         await subscription(client, era, updated)
         print(
-            f"mcp: {mode} ({era}): tools, plan, clone, start, errors, cancel, delete, a VM's life, guests from inside, "
-            "resources, prompts, completion, a subscription"
+            f"mcp: {how}, {mode} ({era}): tools, plan, clone, start, errors, cancel, delete, a VM's life, guests from "
+            "inside, resources, prompts, completion, a subscription"
         )
 
 
-for mode in ("legacy", "auto", "2026-07-28"):
-    anyio.run(conversation, sys.argv[1], mode)
+if __name__ == "__main__":
+    for mode in ("legacy", "auto", "2026-07-28"):
+        # An empty directory: no .env of anybody's.
+        program = StdioServerParameters(command=sys.argv[1], args=["--sandbox"], cwd=tempfile.mkdtemp())
+        anyio.run(conversation, program, mode, "stdio")

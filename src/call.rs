@@ -202,11 +202,6 @@ pub(crate) async fn guarded(cx: Cx<'_>, args: Map<String, Value>) -> Result<Answ
     Err(error)
 }
 
-/// Whether no tool has this name.
-pub fn is_unknown_tool(name: &str) -> bool {
-    router::named(name).is_none() && tools::all().all(|entry| entry.name != name)
-}
-
 /// What to say of a tool that is not there.
 pub fn unknown_tool(name: &str) -> Error {
     let error = Error::not_found(format!("unknown tool '{name}'"));

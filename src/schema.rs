@@ -19,6 +19,10 @@ pub fn listed(mut schema: Map<String, Value>, control: Option<&Control>, core: b
                 }
             }
         }
+        let seldom = |key: &str, property: &Value| {
+            SELDOM.iter().any(|(name, words)| key == *name && property["description"] == *words)
+        };
+        properties.retain(|key, property| core || !seldom(key, property));
         if let Some(control) = control {
             for key in action::control_properties(control).keys() {
                 let hidden = match key.as_str() {
@@ -52,6 +56,9 @@ const SHARED: &[(&str, &str)] = &[
     ("limit", "Most rows to return."),
     ("cursor", "`next_cursor` of the page before."),
 ];
+
+/// What few have a use for, and what is said of it.
+const SELDOM: &[(&str, &str)] = &[("node", "One that can reach them.")];
 
 /// Without any description.
 pub fn wordless(mut schema: Map<String, Value>) -> Map<String, Value> {

@@ -21,7 +21,9 @@ use crate::{
 
 pub mod alias;
 mod answer;
+mod calling;
 mod camel;
+mod listing;
 mod machines;
 mod plus;
 mod several;

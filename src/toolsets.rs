@@ -180,6 +180,8 @@ pub struct Chosen {
     /// None: nobody chose; the default is listed, and nothing is refused for not being in it.
     listed: Option<HashSet<&'static str>>,
     excluded: HashSet<&'static str>,
+    /// One caller's part of it.
+    granted: bool,
 }
 
 impl Chosen {
@@ -195,7 +197,7 @@ impl Chosen {
         listed.extend(all(single.iter().map(|name| named(name)).collect())?);
         let chosen = !sets.is_empty() || !single.is_empty();
         let excluded = all(excluded.iter().map(|name| named(name)).collect())?;
-        Ok(Self { listed: chosen.then_some(listed), excluded })
+        Ok(Self { listed: chosen.then_some(listed), excluded, granted: false })
     }
 
     /// These, as far as `outer` has them, too.
@@ -204,7 +206,8 @@ impl Chosen {
             (Some(these), Some(outer)) => Some(these & outer),
             (these, outer) => these.clone().or_else(|| outer.clone()),
         };
-        Self { listed, excluded: &self.excluded | &outer.excluded }
+        let granted = outer.granted || self.listed.is_some() || !self.excluded.is_empty();
+        Self { listed, excluded: &self.excluded | &outer.excluded, granted }
     }
 
     /// Whether a model is told of this tool.
@@ -218,11 +221,13 @@ impl Chosen {
 
     /// Why this tool is refused, where it is: the setting that leaves it out.
     pub fn refuses(&self, tool: &str) -> Option<&'static str> {
-        if self.excluded.contains(tool) {
-            return Some("PROXMOX_EXCLUDE_TOOLS");
-        }
+        let excluded = self.excluded.contains(tool);
         let left_out = self.listed.as_ref().is_some_and(|listed| !listed.contains(tool));
-        left_out.then_some("PROXMOX_TOOLSETS")
+        match (excluded || left_out, self.granted) {
+            (false, _) => None,
+            (true, true) => Some("the tools of this caller"),
+            (true, false) => Some(if excluded { "PROXMOX_EXCLUDE_TOOLS" } else { "PROXMOX_TOOLSETS" }),
+        }
     }
 }
 

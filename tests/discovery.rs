@@ -118,6 +118,13 @@ async fn a_shared_storage_is_one_row_and_its_content_is_found_without_a_node() {
     assert!(content["counts"]["images"].as_u64().unwrap() >= 2, "{content}");
     let only = test.call("proxmox-storage-content", json!({"storage": "nas", "content": "images", "vmid": 100})).await;
     assert_eq!(only["volumes"][0]["vmid"], 100);
+    // Of all storages, local ones say where they are.
+    let all = test.call("proxmox-storage-content", json!({"storage": "*", "content": "iso", "limit": 3})).await;
+    assert!(all["total"].as_u64().unwrap() > 3 && all["next_cursor"].is_string(), "{all}");
+    assert!(all["volumes"][0]["node"].is_string(), "{all}");
+    let rest = json!({"storage": "*", "content": "iso", "cursor": all["next_cursor"]});
+    let rest = test.call("proxmox-storage-content", rest).await;
+    assert_eq!(rest["volumes"].as_array().unwrap().len() as u64 + 3, all["total"].as_u64().unwrap());
     let words = test.fails("proxmox-storage-content", json!({})).await;
     assert!(words.starts_with("storage: missing") && words.contains("nas"), "{words}");
     let words = test.fails("proxmox-storage-content", json!({"storage": "nope"})).await;

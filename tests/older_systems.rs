@@ -89,7 +89,7 @@ fn document(name: &str) -> Option<String> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/systems").join(name);
     let text = std::fs::read_to_string(&path).ok();
     if text.is_none() {
-        println!("skipped: {} is not there", path.display());
+        eprintln!("skipped: {} is not there", path.display());
     }
     text
 }
@@ -268,7 +268,6 @@ fn the_program_starts_with_an_older_block() {
     assert!(names.contains(&"get_vms") && names.iter().all(|name| !name.starts_with("proxmox-")));
     let vms = ask(3, "tools/call", json!({"name": "get_vms", "arguments": {}}));
     assert!(vms["structuredContent"]["total"].as_u64().unwrap() > 5, "{vms}");
-    drop(ask);
     drop(stdin);
     assert!(child.wait().unwrap().success());
     // The command line knows the same names.

@@ -156,7 +156,14 @@ async fn a_call_that_an_older_release_lacks_says_which_has_it() {
 async fn examined(config: &ClusterConfig, transport: Arc<dyn Transport>) -> doctor::Report {
     let connect = move |cluster: &ClusterConfig| Ok(Client::with_transport(cluster, transport.clone()));
     let cluster = doctor::examine_cluster(config, &connect).await;
-    doctor::Report { audit: None, env_file: None, settings: Vec::new(), warnings: Vec::new(), clusters: vec![cluster] }
+    doctor::Report {
+        audit: None,
+        http: None,
+        env_file: None,
+        settings: Vec::new(),
+        warnings: Vec::new(),
+        clusters: vec![cluster],
+    }
 }
 
 #[tokio::test(start_paused = true)]

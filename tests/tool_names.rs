@@ -2,10 +2,12 @@
 //! nothing gets round policy, confirmation or the record by another name.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod mcp_client;
 mod support;
 
 use std::collections::BTreeSet;
 
+use mcp_client::ERAS;
 use proxmox_mcp::{
     config::Safety,
     sandbox::Sandbox,
@@ -105,5 +107,26 @@ async fn our_own_names_are_unknown_then() {
             assert!(said.contains("unknown tool"), "{said}");
         }
         assert_eq!(test.sent.count(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_beside_the_tools_has_their_names() {
+    for names in Names::OLDER {
+        let test = named(*names).await;
+        for era in ERAS {
+            let client = mcp_client::connect(&test.app, era).await;
+            assert!(client.service.list_prompts(None).await.unwrap().prompts.is_empty());
+            let list = client.read("proxmox://tools").await.1;
+            for alias in names.aliases() {
+                assert!(list.contains(&format!("| `{}` |", alias.name)), "{}", alias.name);
+                let one = client.read(&format!("proxmox://tools/{}", alias.name)).await.1;
+                assert!(one.contains(alias.description) && one.contains("#### Arguments"), "{one}");
+            }
+            assert_eq!(client.unreadable("proxmox://tools/proxmox-list-vms").await.0, era.not_found());
+            // What shows the cluster goes on to.
+            let overview = client.read("proxmox://default/overview").await.1;
+            assert!(overview.contains("pve1"), "{overview}");
+        }
     }
 }

@@ -5,7 +5,10 @@ use std::io::IsTerminal;
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry::LookupSpan};
 
-use crate::config::{Config, LogFormat};
+use crate::{
+    config::{Config, LogFormat},
+    mcp,
+};
 
 /// Of the libraries only what is wrong: in more detail, they write down whole messages, with whatever is in them.
 const LIBRARIES: LevelFilter = LevelFilter::WARN;
@@ -14,6 +17,7 @@ const LIBRARIES: LevelFilter = LevelFilter::WARN;
 pub fn start(config: &Config) {
     let level = config.log_level;
     let filter = Targets::new().with_default(level.min(LIBRARIES)).with_target(env!("CARGO_CRATE_NAME"), level);
+    let filter = filter.with_target(mcp::NOISE, LevelFilter::OFF);
     let log = tracing_subscriber::registry().with(lines(config.log_format).with_filter(filter));
     drop(tracing::subscriber::set_global_default(log));
 }

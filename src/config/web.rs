@@ -47,8 +47,8 @@ impl Web {
     /// The first address that is not this machine's alone, with its setting.
     pub fn exposed(&self) -> Option<(&'static str, SocketAddr)> {
         let all = [(table::HTTP.name, self.http), (table::REST.name, self.rest)];
-        let given = all.into_iter().filter_map(|(setting, address)| Some((setting, address?)));
-        given.into_iter().find(|(_, address)| !address.ip().to_canonical().is_loopback())
+        let mut given = all.into_iter().filter_map(|(setting, address)| Some((setting, address?)));
+        given.find(|(_, address)| !address.ip().to_canonical().is_loopback())
     }
 }
 
@@ -121,8 +121,10 @@ pub fn web(lookup: &mut Lookup<'_>) -> Result<Web> {
     let insecure_no_auth = lookup.parsed(&table::INSECURE_NO_AUTH, "true or false", false, value::boolean)?;
     let public_url = lookup.parsed(&table::PUBLIC_URL, URL, None, |text| url(text).map(Some))?;
     let keys = keys(lookup)?;
-    if insecure_no_auth && keys.is_some() {
-        let unused = format!("{} is not used: {} is set too", table::INSECURE_NO_AUTH.name, table::API_KEY.name);
+    let oauth = oauth(lookup, public_url.as_deref())?;
+    let guards = [keys.as_ref().map(|_| &table::API_KEY), oauth.as_ref().map(|_| &table::OAUTH_ISSUER)];
+    if let Some(guard) = guards.into_iter().flatten().next().filter(|_| insecure_no_auth) {
+        let unused = format!("{} is not used: {} is set too", table::INSECURE_NO_AUTH.name, guard.name);
         lookup.warnings.push(unused);
     }
     Ok(Web {
@@ -135,7 +137,7 @@ pub fn web(lookup: &mut Lookup<'_>) -> Result<Web> {
         allowed_origins: list(lookup, &table::ALLOWED_ORIGINS, ORIGINS, is_origin)?,
         tls: tls(lookup)?,
         limits: limits(lookup)?,
-        oauth: oauth(lookup, public_url.as_deref())?,
+        oauth,
         public_url,
     })
 }

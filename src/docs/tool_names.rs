@@ -14,9 +14,8 @@ const HEAD: &str = "
 ## Names of older servers
 
 With `PROXMOX_TOOL_NAMES` callers know the tools by the names of an older server, and by no others: our own names are then
-unknown, so a set without a tool that deletes has none. Prompts go by our own names and are not there. Whatever a name is, the
-tool behind it is what toolsets, modes, the operator's rules, confirmation, the audit log and undo are about; a name is not
-listed where its tool cannot be called. `PROXMOX_TOOLS`, `PROXMOX_EXCLUDE_TOOLS` and `PROXMOX_CONFIRM_TOOLS` take
+unknown, and so are our prompts. Toolsets, modes, the operator's rules, confirmation, the audit log and undo hold for the tool
+behind a name; a name is not listed where its tool cannot be called. `PROXMOX_TOOLS`, `PROXMOX_EXCLUDE_TOOLS` and `PROXMOX_CONFIRM_TOOLS` take
 older names, too, and mean the tools behind them.
 
 Arguments have their older names and defaults; those in **bold** are needed. All that change something also take `dry_run`, `confirm`,

@@ -71,8 +71,13 @@ impl Conversations {
         let events = request.method() != Method::POST || accept::asks_for_events(request.headers());
         let session = session(request.headers());
         let is_json = accept::is_json(request.headers());
+        let ends = request.method() == Method::DELETE;
         accept::all(request.headers_mut());
-        let response = self.streamable.handle(request).await.into_response();
+        let mut response = self.streamable.handle(request).await.into_response();
+        if ends && response.status() == StatusCode::ACCEPTED {
+            // It has been done; some clients complain of a mere promise.
+            *response.status_mut() = StatusCode::NO_CONTENT;
+        }
         if is_json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
             return accept::unreadable(response).await;
         }

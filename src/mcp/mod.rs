@@ -28,3 +28,7 @@ pub use client::Connection;
 pub use http::Conversations;
 pub use server::Server;
 pub use stdio::serve_stdio;
+
+/// What is logged under this name is for those who look into the protocol: the library warns of every request that was
+/// refused, and calls it an error when a client leaves before its answer.
+pub const NOISE: &str = "rmcp::service";

@@ -54,7 +54,7 @@ fn document(site: &Site, app: &App, tools: Vec<Offered>) -> Value {
     let tags: Vec<Value> = tags.chain(["api"]).map(|name| json!({"name": name})).collect();
     let mut paths = Map::new();
     for tool in tools {
-        paths.insert(format!("/tools/{}", tool.entry.name), json!({"post": operation(app, tool)}));
+        paths.insert(format!("/tools/{}", tool.name), json!({"post": operation(app, tool)}));
     }
     paths.extend(own(app));
     let mut document = json!({
@@ -83,22 +83,19 @@ fn document(site: &Site, app: &App, tools: Vec<Offered>) -> Value {
 
 /// Of a tool.
 fn operation(app: &App, tool: Offered) -> Value {
-    let Offered { family, entry, .. } = tool;
     let example = tool.example();
-    let needs = tool.input.get("required").and_then(Value::as_array).is_some_and(|required| !required.is_empty());
-    let mut input = tool.input;
-    // They are refused, so it may be said.
-    input.entry("additionalProperties").or_insert(false.into());
+    let Offered { name, title, description, family, effect, input, asks, entry, .. } = tool;
+    let needs = input.get("required").and_then(Value::as_array).is_some_and(|required| !required.is_empty());
     let mut operation = json!({
-        "operationId": entry.name,
-        "summary": entry.title,
-        "description": entry.description(),
+        "operationId": name,
+        "summary": title,
+        "description": description,
         "tags": [family],
-        "x-effect": entry.effect,
+        "x-effect": effect,
         "requestBody": {"required": needs, "content": {JSON: {"schema": input, "example": example}}},
         "responses": results(app, entry),
     });
-    if tool.asks {
+    if asks {
         operation["x-confirm"] = true.into();
     }
     operation

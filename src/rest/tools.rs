@@ -24,10 +24,12 @@ use super::{
 };
 use crate::{
     app::App,
-    call,
-    error::Result,
+    arguments,
+    error::{Error, Result},
     hand_over::HandOver,
+    policy::Effect,
     tool::{Control, Entry},
+    tool_names::{self, Alias, Listed, Names},
     tools::{self, FAMILIES},
     toolsets,
     web::Problem,
@@ -41,17 +43,24 @@ pub struct Which {
     toolset: Option<String>,
 }
 
-/// A tool as a caller may use it.
+/// A tool as a caller may use it, by the name by which it knows it.
 pub struct Offered {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub description: String,
     pub family: &'static str,
-    pub entry: &'static Entry,
-    /// JSON Schema of its arguments, all of them.
+    pub effect: Effect,
+    /// JSON Schema of its arguments: all of them, where the name is our own.
     pub input: Map<String, Value>,
     /// Has to be confirmed, whatever it is called with.
     pub asks: bool,
+    /// A question, and the arguments (JSON) that answer it.
+    example: (&'static str, &'static str),
+    /// The tool behind.
+    pub entry: &'static Entry,
 }
 
-/// The tools that a caller may call, in the registry's order.
+/// The tools that a caller may call.
 ///
 /// # Errors
 /// `BadSetting` for a toolset that there is not.
@@ -60,37 +69,69 @@ pub fn offered(app: &App, which: &Which) -> Result<Vec<Offered>> {
         Some(name) => Some(toolsets::toolset(name)?.into_iter().map(|entry| entry.name).collect()),
         None => None,
     };
+    let offered = match app.tool_names() {
+        Names::Native => native(app),
+        names => names.aliases().filter_map(|alias| Offered::by_alias(app, alias)).collect(),
+    };
+    let wanted = |tool: &Offered| wanted.as_ref().is_none_or(|wanted| wanted.contains(tool.entry.name));
+    Ok(offered.into_iter().filter(wanted).collect())
+}
+
+fn native(app: &App) -> Vec<Offered> {
     let all = FAMILIES.iter().flat_map(|(family, tools)| tools.iter().map(move |entry| (*family, entry)));
-    let wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| wanted.contains(name));
-    let offered = all.enumerate().filter(|(_, (_, entry))| wanted(entry.name) && app.can_call(entry));
-    Ok(offered
-        .map(|(index, (family, entry))| Offered {
+    let callable = all.enumerate().filter(|(_, (_, entry))| app.can_call(entry));
+    let offer = |(index, (family, entry)): (usize, (&'static str, &'static Entry))| {
+        let mut input = app.schema(index, entry).clone();
+        // They are refused, so it may be said.
+        input.entry("additionalProperties").or_insert(false.into());
+        Offered {
+            name: entry.name,
+            title: entry.title,
+            description: entry.description(),
             family,
-            entry,
-            input: app.schema(index, entry).clone(),
+            effect: entry.effect,
+            input,
             asks: app.asks(entry),
-        })
-        .collect())
+            example: entry.example,
+            entry,
+        }
+    };
+    callable.map(offer).collect()
 }
 
 impl Offered {
+    fn by_alias(app: &App, alias: &'static Alias) -> Option<Self> {
+        let Listed { name, title, description, input, effect, entry, .. } = alias.listed(app)?;
+        let of_entry = |(_, tools): &&(&str, &[Entry])| tools.iter().any(|tool| tool.name == entry.name);
+        let family = FAMILIES.iter().find(of_entry).map_or("", |(family, _)| *family);
+        let asks = input.get("properties").is_some_and(|properties| !properties["confirm"].is_null());
+        Some(Self { name, title, description, family, effect, input, asks, example: alias.example, entry })
+    }
+
     /// What a list has of it.
     fn brief(&self) -> Map<String, Value> {
-        let Self { family, entry, asks, .. } = self;
+        let Self { name, title, description, family, effect, asks, .. } = self;
         let brief = json!({
-            "name": entry.name,
-            "title": entry.title,
-            "description": entry.description(),
+            "name": name,
+            "title": title,
+            "description": description,
             "family": family,
-            "effect": entry.effect,
+            "effect": effect,
             "confirm": asks,
         });
         brief.as_object().cloned().unwrap_or_default()
     }
 
-    /// The arguments of its example.
+    /// The arguments of its example, as far as they are taken here, in their proper types.
     pub fn example(&self) -> Value {
-        serde_json::from_str(self.entry.example.1).unwrap_or_default()
+        let Ok(Value::Object(mut example)) = serde_json::from_str(self.example.1) else { return json!({}) };
+        let property = |key: &str| self.input.get("properties").and_then(|properties| properties.get(key));
+        example.retain(|key, _| match property(key) {
+            // It may be a plan's id that is wanted.
+            Some(property) => key != "confirm" || property["type"] == "boolean",
+            None => false,
+        });
+        arguments::check(&self.input, example.clone()).unwrap_or(example).into()
     }
 }
 
@@ -102,28 +143,34 @@ pub async fn list(who: Who, Asked(which): Asked<Which>) -> Result<Response, Prob
 }
 
 /// What was asked for is wrong, and no setting of the server's.
-pub fn no_toolset(error: &crate::error::Error) -> Problem {
+pub fn no_toolset(error: &Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("toolset: {error}"))
 }
 
 /// `GET /tools/{name}`: one of them, with its schemas.
 pub async fn show(who: Who, Named(name): Named) -> Result<Response, Problem> {
     let app = &who.caller.app;
-    let entry = known(&name)?;
-    app.policy().allows_tool(entry.name, entry.effect, entry.api).map_err(|e| problem(&e))?;
+    let entry = known(app, &name)?;
     let offered = offered(app, &Which { toolset: None }).map_err(|e| problem(&e))?;
-    let Some(tool) = offered.into_iter().find(|tool| tool.entry.name == name) else {
-        return Err(problem(&call::unknown_tool(&name)));
+    let Some(tool) = offered.into_iter().find(|tool| tool.name == name) else {
+        // Why it may not be called.
+        let denied = app.policy().allows_tool(entry.name, entry.effect, entry.api).err();
+        return Err(problem(&denied.unwrap_or_else(|| tool_names::unknown(app, &name))));
     };
     let mut shown = tool.brief();
-    shown.insert("example".to_owned(), json!({"question": entry.example.0, "arguments": tool.example()}));
-    shown.insert("input_schema".to_owned(), tool.input.into());
+    shown.insert("example".to_owned(), json!({"question": tool.example.0, "arguments": tool.example()}));
     shown.insert("output_schema".to_owned(), entry.output_schema_for(&app.names()).into());
+    shown.insert("input_schema".to_owned(), tool.input.into());
     Ok(Json(shown).into_response())
 }
 
-fn known(name: &str) -> Result<&'static Entry, Problem> {
-    tools::all().find(|entry| entry.name == name).ok_or_else(|| problem(&call::unknown_tool(name)))
+/// The tool that a name stands for: of several that it may call, the first.
+fn known(app: &App, name: &str) -> Result<&'static Entry, Problem> {
+    let found = match app.tool_names() {
+        Names::Native => tools::all().find(|entry| entry.name == name),
+        names => names.alias(name).and_then(|alias| alias.entries().next()),
+    };
+    found.ok_or_else(|| problem(&tool_names::unknown(app, name)))
 }
 
 /// `POST /tools/{name}`.
@@ -133,7 +180,7 @@ pub async fn call(
     Named(name): Named,
     request: Request,
 ) -> Result<Response, Problem> {
-    run(&site, who, known(&name)?, request).await
+    run(&site, who, name, request).await
 }
 
 /// `POST /{name}`.
@@ -145,14 +192,17 @@ pub async fn call_at_root(
     uri: Uri,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Ok(entry) = known(&name) else { return Err(nothing_here(uri).await) };
+    if known(&who.caller.app, &name).is_err() {
+        return Err(nothing_here(uri).await);
+    }
     if method != Method::POST {
         return Err(wrong_method(method, uri).await.header(ALLOW, HeaderValue::from_static("POST")));
     }
-    run(&site, who, entry, request).await
+    run(&site, who, name, request).await
 }
 
-async fn run(site: &Arc<Site>, who: Who, entry: &'static Entry, request: Request) -> Result<Response, Problem> {
+async fn run(site: &Arc<Site>, who: Who, name: String, request: Request) -> Result<Response, Problem> {
+    let entry = known(&who.caller.app, &name)?;
     let prefer = Prefer::of(request.headers());
     let Arguments(mut arguments) = Arguments::from_request(request, &()).await?;
     let prefer = match &entry.control {
@@ -168,7 +218,7 @@ async fn run(site: &Arc<Site>, who: Who, entry: &'static Entry, request: Request
         hand_over: prefer.at_once.then(HandOver::default),
     };
     let mut running = Running::start(&who, told.hand_over.clone(), move |app, context| async move {
-        call::run(&app, entry.name, arguments, &context).await
+        tool_names::call(&app, &name, arguments, &context).await
     });
     if who.wants_events {
         return Ok(events::stream(who, running, move |answer| told.body(answer)));

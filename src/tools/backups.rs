@@ -26,7 +26,7 @@ pub const TOOLS: &[Entry] = &[
     Entry::action::<prune::PruneBackups>(),
 ];
 
-/// List backups, newest first: of one guest (also a deleted one), of one storage, or all.
+/// List backups, newest first: of one guest (also a deleted one), one storage, or all.
 #[derive(Deserialize, JsonSchema)]
 struct ListBackups {
     #[schemars(range(min = 100, max = 999_999_999))]

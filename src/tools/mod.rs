@@ -41,6 +41,7 @@ mod replication;
 mod schedule;
 mod snapshots;
 mod storage;
+mod storage_content;
 mod storage_status;
 mod tags;
 mod tasks;

@@ -3,10 +3,7 @@
 use futures::{StreamExt, stream};
 use serde_json::{Map, Value};
 
-use super::{
-    list::gib,
-    storage::{self, Found},
-};
+use super::{list::gib, storage, storage_content::Found};
 use crate::{
     error::Kind,
     pve::{GuestKind, Resource, encode},

@@ -92,10 +92,13 @@ impl Door {
     /// What was shown is not good. Whoever tries often is told to wait; what is good is let in all the same, so that nobody
     /// can lock out others who come from the same address, that of a proxy say.
     fn failed(&self, parts: &Parts, why: &str) -> Problem {
-        match peer(parts).map(|peer| self.failures.pass(peer)) {
-            Some(Err(wait)) => too_many("too many attempts to get in came from this address", wait),
-            _ => self.unauthorized(parts, Some("invalid_token"), why),
+        let peer = peer(parts);
+        if let Some(Err(wait)) = peer.map(|peer| self.failures.pass(peer)) {
+            return too_many("too many attempts to get in came from this address", wait);
         }
+        let from = peer.map_or_else(|| "somebody".to_owned(), |peer| peer.to_string());
+        tracing::warn!("{from} was not let in: {why}");
+        self.unauthorized(parts, Some("invalid_token"), why)
     }
 
     /// A token that is good for nothing here; the least that would be is named.

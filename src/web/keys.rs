@@ -59,7 +59,8 @@ pub fn of(web: &Web) -> Result<Vec<ApiKey>> {
             if std::fs::metadata(file).map_err(wrong)?.len() > LONGEST_FILE {
                 return Err(wrong(std::io::ErrorKind::FileTooLarge.into()));
             }
-            parse(&std::fs::read_to_string(file).map_err(wrong)?, &place)
+            let text: SecretString = std::fs::read_to_string(file).map_err(wrong)?.into();
+            parse(text.expose_secret(), &place)
         }
     }
 }
@@ -70,9 +71,7 @@ pub fn of(web: &Web) -> Result<Vec<ApiKey>> {
 /// `BadSetting` with the entry's place and what was expected.
 pub fn parse(text: &str, place: &str) -> Result<Vec<ApiKey>> {
     let mut keys: Vec<ApiKey> = Vec::new();
-    let mut secrets = HashSet::new();
-    let lines: Vec<(usize, &str)> = (1..).zip(text.lines()).filter(|(_, line)| !is_blank(line)).collect();
-    for (number, line) in lines {
+    for (number, line) in (1..).zip(text.lines()) {
         for (entry, words) in (1..).zip(entries(line)) {
             let wrong = |expected: &str| bad(place, number, entry, expected);
             let key = one(&words).map_err(|e| match &e.parts().hint {
@@ -82,7 +81,7 @@ pub fn parse(text: &str, place: &str) -> Result<Vec<ApiKey>> {
             if keys.iter().any(|known| known.name == key.name) {
                 return Err(wrong(&format!("a name of its own: there are several keys named '{}'", key.name)));
             }
-            if !secrets.insert(key.secret.expose_secret().to_owned()) {
+            if keys.iter().any(|known| known.secret.expose_secret() == key.secret.expose_secret()) {
                 return Err(wrong("a key of its own: another entry has the same"));
             }
             keys.push(key);
@@ -94,10 +93,6 @@ pub fn parse(text: &str, place: &str) -> Result<Vec<ApiKey>> {
         );
     }
     Ok(keys)
-}
-
-fn is_blank(line: &str) -> bool {
-    entries(line).next().is_none()
 }
 
 /// The words of each entry of a line, without the comment.

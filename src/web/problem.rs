@@ -11,9 +11,12 @@ use crate::{error::Error, outside::cleaned};
 /// The media type of all of them.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// One refusal.
+/// One refusal. Boxed inside, so that a `Result` with one stays small.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
     status: StatusCode,
     detail: String,
     /// What else is known, in order.
@@ -24,7 +27,8 @@ pub struct Problem {
 impl Problem {
     /// `detail`: what is wrong with this one request, in a sentence.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: cleaned(detail.into()), more: Map::new(), headers: HeaderMap::new() }
+        let detail = cleaned(detail.into());
+        Self(Box::new(Parts { status, detail, more: Map::new(), headers: HeaderMap::new() }))
     }
 
     /// The error of a call: its message is the detail, and all else that is known of it stands beside: `kind`, `hint`,
@@ -42,7 +46,7 @@ impl Problem {
     /// With something else that is known.
     pub fn with(mut self, key: &str, value: impl Serialize) -> Self {
         if let Ok(value) = serde_json::to_value(value) {
-            self.more.insert(key.to_owned(), value);
+            self.0.more.insert(key.to_owned(), value);
         }
         self
     }
@@ -54,23 +58,23 @@ impl Problem {
 
     /// With a header of the answer.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.0.headers.append(name, value);
         self
     }
 
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// As it is sent.
     pub fn body(&self) -> Map<String, Value> {
-        let title = self.status.canonical_reason().unwrap_or("Error");
+        let title = self.0.status.canonical_reason().unwrap_or("Error");
         let mut body = Map::new();
         body.insert("type".to_owned(), "about:blank".into());
         body.insert("title".to_owned(), title.into());
-        body.insert("status".to_owned(), self.status.as_u16().into());
-        body.insert("detail".to_owned(), self.detail.clone().into());
-        body.extend(self.more.clone());
+        body.insert("status".to_owned(), self.0.status.as_u16().into());
+        body.insert("detail".to_owned(), self.0.detail.clone().into());
+        body.extend(self.0.more.clone());
         body
     }
 }
@@ -78,8 +82,8 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = Value::Object(self.body()).to_string();
-        let mut response = (self.status, [(CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
-        response.headers_mut().extend(self.headers.clone());
+        let mut response = (self.status(), [(CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
+        response.headers_mut().extend(self.0.headers.clone());
         // For those on its way out who have something to add.
         response.extensions_mut().insert(self);
         response

@@ -99,6 +99,15 @@ fn bad_input_gives_one_line_that_names_the_variable_and_what_was_expected() {
             &[URL, TOKEN, ("LOG_LEVEL", "loud")],
             "LOG_LEVEL: expected off, error, warn, info, debug or trace; it is \"loud\"",
         ),
+        (&[("PROXMOX_MCP_HTTP", "8812")], "PROXMOX_MCP_HTTP: expected an address and a port, such as 127.0.0.1:8812"),
+        (&[("PROXMOX_MCP_ALLOWED_HOSTS", "a,https://b")], "PROXMOX_MCP_ALLOWED_HOSTS: expected names separated by"),
+        (&[("PROXMOX_MCP_ALLOWED_HOSTS", "*.b")], "PROXMOX_MCP_ALLOWED_HOSTS: expected names separated by commas"),
+        (&[("PROXMOX_MCP_ALLOWED_ORIGINS", "chat.example")], "PROXMOX_MCP_ALLOWED_ORIGINS: expected origins"),
+        (&[("PROXMOX_MCP_ALLOWED_ORIGINS", "https://a/b")], "PROXMOX_MCP_ALLOWED_ORIGINS: expected origins"),
+        (&[("PROXMOX_MCP_TLS_CERT", "/c")], "PROXMOX_MCP_TLS_KEY: expected the key of PROXMOX_MCP_TLS_CERT"),
+        (&[("PROXMOX_MCP_API_KEY_FILE", "/missing")], "PROXMOX_MCP_API_KEY_FILE: expected a readable file"),
+        (&[("PROXMOX_MCP_OAUTH_ISSUER", "https://a")], "PROXMOX_MCP_OAUTH_AUDIENCE: expected whom the tokens are for"),
+        (&[("PROXMOX_MCP_OAUTH_SCOPES", "a b=full")], "PROXMOX_MCP_OAUTH_SCOPES: expected SCOPE=MODE"),
         (&[("PROXMOX_SANDBOX", "perhaps")], "PROXMOX_SANDBOX: expected true or false"),
         (&[("PROXMOX_CLUSTERS", "a,b c")], "PROXMOX_CLUSTERS: expected names of letters"),
         (&[("PROXMOX_CLUSTERS", "a,all")], "PROXMOX_CLUSTERS: expected names other than all"),
@@ -162,4 +171,21 @@ fn names_that_nothing_reads_are_reported_with_the_nearest_that_is_read() {
             "PROXMOX_CLUSTER_c_URL is not used: PROXMOX_CLUSTERS does not name its cluster",
         ]
     );
+}
+
+#[test]
+fn what_says_both_that_a_key_is_needed_and_that_none_is_means_that_one_is() {
+    let key = ("PROXMOX_MCP_API_KEY", "hunter2-0123456789");
+    let config = env(&[URL, TOKEN, key, ("PROXMOX_MCP_INSECURE_NO_AUTH", "true")]).unwrap();
+    assert_eq!(config.warnings, ["PROXMOX_MCP_INSECURE_NO_AUTH is not used: PROXMOX_MCP_API_KEY is set too"]);
+}
+
+#[test]
+fn names_and_origins_are_taken_as_browsers_write_them() {
+    let hosts = ("PROXMOX_MCP_ALLOWED_HOSTS", "a.example, b:8812 [fe80::1] *");
+    let origins =
+        ("PROXMOX_MCP_ALLOWED_ORIGINS", "https://a.example,http://b:*,http://[::1]:5,null,*,vscode-webview://x");
+    let config = env(&[URL, TOKEN, hosts, origins]).unwrap();
+    assert_eq!(config.web.allowed_hosts, ["a.example", "b:8812", "[fe80::1]", "*"]);
+    assert_eq!(config.web.allowed_origins.len(), 6);
 }

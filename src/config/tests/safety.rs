@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     confirm,
     policy::{Exec, Mode, rules::Fact},
+    tool_names::Names,
 };
 
 fn safety(pairs: Pairs<'_>) -> Safety {
@@ -67,6 +68,7 @@ fn what_cannot_be_meant_is_refused_by_name() {
         ("PROXMOX_EXEC", "maybe", "PROXMOX_EXEC"),
         ("PROXMOX_CONFIRM", "yes", "PROXMOX_CONFIRM"),
         ("PROXMOX_CONFIRM_FALLBACK", "flag", "PROXMOX_CONFIRM_FALLBACK"),
+        ("PROXMOX_TOOL_NAMES", "kebab", "PROXMOX_TOOL_NAMES: expected native, plus, camel or machines"),
         ("PROXMOX_KEY", "short", "PROXMOX_KEY: expected at least 32 characters"),
     ] {
         let words = env(&[URL, TOKEN, (name, value)]).unwrap_err().to_string();
@@ -75,4 +77,18 @@ fn what_cannot_be_meant_is_refused_by_name() {
     }
     let both = [URL, TOKEN, ("PROXMOX_EXEC", "on"), ("PROXMOX_EXEC_ALLOW", "uptime")];
     assert!(env(&both).unwrap_err().to_string().starts_with("PROXMOX_EXEC: on lets every command run"));
+}
+
+#[test]
+fn tool_names_are_chosen_and_shown_one_way_only() {
+    for names in [Names::Native, Names::Plus, Names::Camel, Names::Machines] {
+        assert_eq!(safety(&[("PROXMOX_TOOL_NAMES", names.name())]).tool_names, names);
+    }
+    let both = [URL, TOKEN, ("PROXMOX_FACE", "router"), ("PROXMOX_TOOL_NAMES", "plus")];
+    let words = env(&both).unwrap_err().to_string();
+    assert_eq!(words, "PROXMOX_TOOL_NAMES: plus names single tools, and PROXMOX_FACE=router shows none");
+    // What an older name stands for is meant by it.
+    let safety = safety(&[("PROXMOX_CONFIRM_TOOLS", "stop_machine"), ("PROXMOX_EXCLUDE_TOOLS", "delete*")]);
+    assert!(safety.confirm.tools.contains("proxmox-stop-lxc") && safety.confirm.tools.contains("proxmox-shutdown-vm"));
+    assert!(!safety.policy.tools.lists("proxmox-delete-vm"));
 }

@@ -179,13 +179,12 @@ fn is_loopback(address: &str) -> bool {
 /// Whether this key is for signatures of that kind.
 fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
     let signs = matches!(key.common.public_key_use, None | Some(PublicKeyUse::Signature));
-    let named = match (key.common.key_algorithm, algorithm) {
-        (None, _) => true,
-        (Some(KeyAlgorithm::RS256), Algorithm::RS256) => true,
-        (Some(KeyAlgorithm::ES256), Algorithm::ES256) => true,
-        (Some(KeyAlgorithm::EdDSA), Algorithm::EdDSA) => true,
-        _ => false,
+    let only = match algorithm {
+        Algorithm::RS256 => KeyAlgorithm::RS256,
+        Algorithm::ES256 => KeyAlgorithm::ES256,
+        _ => KeyAlgorithm::EdDSA,
     };
+    let named = key.common.key_algorithm.is_none_or(|named| named == only);
     let kind = match (&key.algorithm, algorithm) {
         (AlgorithmParameters::RSA(_), Algorithm::RS256) => true,
         (AlgorithmParameters::EllipticCurve(curve), Algorithm::ES256) => curve.curve == EllipticCurve::P256,

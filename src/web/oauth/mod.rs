@@ -42,13 +42,16 @@ pub enum Refused {
     Unknown(String),
 }
 
+/// Callers by whose token it is and what it allows, with when they were here last.
+type Seen = BTreeMap<(String, Mode), (Arc<Caller>, Instant)>;
+
 /// Who comes with a token.
 pub struct Tokens {
     oauth: OAuth,
     audiences: Vec<String>,
     issuer: Issuer,
     common: Arc<Common>,
-    callers: Mutex<BTreeMap<(String, Mode), (Arc<Caller>, Instant)>>,
+    callers: Mutex<Seen>,
 }
 
 /// What a token says, as far as it matters here.
