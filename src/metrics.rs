@@ -85,6 +85,7 @@ pub struct Metrics {
     waits: Gauges,
     wait_seconds: Histograms<1>,
     up: Gauges,
+    sessions: Gauges,
     http: Counters<3>,
     http_under_way: Gauge,
 }
@@ -108,6 +109,7 @@ impl Default for Metrics {
             waits: Family::default(),
             wait_seconds: Family::new_with_constructor(TASKS),
             up: Family::default(),
+            sessions: Family::default(),
             http: Family::default(),
             http_under_way: Gauge::default(),
         };
@@ -138,6 +140,8 @@ impl Metrics {
         registry.register("task_wait_duration_seconds", "How long was waited for tasks", self.wait_seconds.clone());
         let help = "Whether the cluster took the login when it was asked last";
         registry.register("cluster_up", help, self.up.clone());
+        let help = "MCP sessions over HTTP that are open, by transport";
+        registry.register("sessions", help, self.sessions.clone());
         registry.register("http_requests", "HTTP requests, by route and status", self.http.clone());
         registry.register("http_requests_in_progress", "HTTP requests under way", self.http_under_way.clone());
     }
@@ -190,6 +194,13 @@ impl Metrics {
         self.up.get_or_create(&[("cluster", cluster.to_owned().into())]).set(up.into());
     }
 
+    /// Counts a session of MCP over HTTP for as long as the value lives.
+    pub fn session(&self, transport: &'static str) -> Session {
+        let open = self.sessions.get_or_create_owned(&[("transport", transport.into())]);
+        open.inc();
+        Session(open)
+    }
+
     pub fn http_began(&self) {
         self.http_under_way.inc();
     }
@@ -200,6 +211,15 @@ impl Metrics {
         let route = route.map_or("none".into(), |route| Cow::from(route.to_owned()));
         let status = status.map_or("gone".into(), |status| Cow::from(status.as_str().to_owned()));
         self.http.get_or_create(&[("route", route), ("method", name(method).into()), ("status", status)]).inc();
+    }
+}
+
+/// One session that is open.
+pub struct Session(Gauge);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -70,9 +70,9 @@ fn the_loaders_refuse_what_is_wrong() {
     refused("sh", "curl http://127.0.0.1:8812/metrix", shell::load);
     refused("sh", "frobnicate", shell::load);
     let client = r#"{"mcpServers": {"a": {"command": "proxmox-mcp", "args": ["--sandpit"]}}}"#;
-    refused("json", client, |block| drop(clients::load(block)));
+    refused("json", client, |block| assert!(clients::load(block)));
     let client = r#"{"mcpServers": {"a": {"command": "proxmox-mcp", "env": {"PROXMOX_HOST": "x:y"}}}}"#;
-    refused("json", client, |block| drop(clients::load(block)));
+    refused("json", client, |block| assert!(clients::load(block)));
     refused("yaml", "a: [", yaml::load);
     refused("yaml", "groups: [{name: a, rules: [{alert: A, expr: proxmox_mcp_nothing > 1}]}]", yaml::load);
     refused("keys", "ben:short", keys::load);

@@ -144,3 +144,24 @@ async fn whatever_is_asked_for_over_http_makes_no_new_labels() {
     assert_eq!(figures[r#"proxmox_mcp_cluster_up{cluster="default"}"#], 1.0);
     assert_eq!(figures["proxmox_mcp_http_requests_in_progress"], 1.0);
 }
+
+#[tokio::test]
+async fn open_sessions_are_counted_until_they_end() {
+    let server = web::serve().await;
+    let open = || of(&samples(&server.app.metrics().text().unwrap()), "sessions");
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}});
+    let accept = "application/json, text/event-stream";
+    let begun = server.http.post(server.at("/mcp")).header("Accept", accept).json(&hello).send().await.unwrap();
+    let session = begun.headers()["mcp-session-id"].clone();
+    let mut stream = server.http.get(server.at("/mcp")).header("Accept", "text/event-stream").send().await.unwrap();
+    assert!(stream.chunk().await.unwrap().unwrap().starts_with(b"event: endpoint"));
+    let two = [(r#"{transport="sse"}"#, 1.0), (r#"{transport="streamable"}"#, 1.0)];
+    assert_eq!(open(), two.map(|(name, value)| (name.to_owned(), value)).into());
+    drop(stream);
+    server.http.delete(server.at("/mcp")).header("Mcp-Session-Id", session).send().await.unwrap();
+    // That a client has gone is noticed in its own time.
+    while open().values().sum::<f64>() > 0.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

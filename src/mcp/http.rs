@@ -47,11 +47,12 @@ impl Conversations {
             .with_max_request_body_bytes(web.limits.body)
             // We do that ourselves, by tokio's clock.
             .with_sse_keep_alive(None);
+        let metrics = Arc::clone(app.metrics());
         let server = Server::new(app).ended_by(ending.clone());
         // Streams count as calls, so there is always a session without one that can make room.
         let most = web.limits.calls.saturating_mul(2);
-        let sessions = Arc::new(Sessions::new(ending.clone(), most));
-        let streams = (!web.stateless).then(|| Streams::new(server.clone(), ending.clone(), most));
+        let sessions = Arc::new(Sessions::new(ending.clone(), most, Arc::clone(&metrics)));
+        let streams = (!web.stateless).then(|| Streams::new(server.clone(), ending.clone(), most, metrics));
         let streamable = StreamableHttpService::new(move || Ok(server.another()), Arc::clone(&sessions), config);
         Self { streamable, sessions, streams, body: web.limits.body }
     }

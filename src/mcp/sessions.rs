@@ -23,7 +23,10 @@ use rmcp::{
 use tokio::time::{Instant, sleep, timeout};
 
 use super::ending::{Answering, cancelled};
-use crate::ending::Ending;
+use crate::{
+    ending::Ending,
+    metrics::{self, Metrics},
+};
 
 /// How long a session is kept that nobody uses. Clients that think for long, or whose user does, do not all begin anew.
 const IDLE: Duration = Duration::from_secs(30 * 60);
@@ -41,6 +44,7 @@ struct Inner {
     local: LocalSessionManager,
     ending: Ending,
     most: usize,
+    metrics: Arc<Metrics>,
     state: Mutex<State>,
 }
 
@@ -56,6 +60,7 @@ struct Kept {
     /// Streams that somebody reads.
     streams: usize,
     asked: HashMap<RequestId, Asked>,
+    _counted: metrics::Session,
 }
 
 /// A request that is not answered yet.
@@ -69,11 +74,11 @@ struct Asked {
 
 impl Sessions {
     /// With at most so many at a time: one that nobody reads from must make room for another.
-    pub fn new(ending: Ending, most: usize) -> Self {
+    pub fn new(ending: Ending, most: usize, metrics: Arc<Metrics>) -> Self {
         let mut local = LocalSessionManager::default();
         // rmcp's own limit would end calls that wait in silence.
         local.session_config.keep_alive = None;
-        Self(Arc::new(Inner { local, ending, most: most.max(1), state: Mutex::default() }))
+        Self(Arc::new(Inner { local, ending, most: most.max(1), metrics, state: Mutex::default() }))
     }
 }
 
@@ -212,7 +217,8 @@ impl SessionManager for Sessions {
         }
         let (id, transport) = self.0.local.create_session().await?;
         let mut state = self.0.state();
-        let kept = Kept { used: Instant::now(), streams: 0, asked: HashMap::new() };
+        let counted = self.0.metrics.session("streamable");
+        let kept = Kept { used: Instant::now(), streams: 0, asked: HashMap::new(), _counted: counted };
         state.kept.insert(Arc::clone(&id), kept);
         if !state.looking {
             state.looking = true;

@@ -30,7 +30,11 @@ use super::{
     ending::Answering,
     server::Server,
 };
-use crate::{ending::Ending, key};
+use crate::{
+    ending::Ending,
+    key,
+    metrics::{self, Metrics},
+};
 
 /// Messages that wait for one side or the other.
 const QUEUE: usize = 64;
@@ -42,6 +46,7 @@ pub struct Streams {
     ending: Ending,
     /// Sessions at a time.
     most: usize,
+    metrics: Arc<Metrics>,
     open: Open,
 }
 
@@ -53,8 +58,8 @@ fn locked(open: &Open) -> MutexGuard<'_, HashMap<String, mpsc::Sender<RxJsonRpcM
 }
 
 impl Streams {
-    pub fn new(server: Server, ending: Ending, most: usize) -> Self {
-        Self { server, ending, most, open: Open::default() }
+    pub fn new(server: Server, ending: Ending, most: usize, metrics: Arc<Metrics>) -> Self {
+        Self { server, ending, most, metrics, open: Open::default() }
     }
 
     /// Begins a session: its stream of events.
@@ -86,7 +91,9 @@ impl Streams {
             let text = serde_json::to_string(&message).ok()?;
             Some(Event::default().event("message").data(text))
         });
-        let events = Session { events: Box::pin(first.chain(rest)), id, open: Arc::clone(&self.open) };
+        let counted = self.metrics.session("sse");
+        let open = Arc::clone(&self.open);
+        let events = Session { events: Box::pin(first.chain(rest)), id, open, _counted: counted };
         let mut response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
         response.headers_mut().insert("x-accel-buffering", http::HeaderValue::from_static("no"));
         response
@@ -124,6 +131,7 @@ struct Session {
     events: Pin<Box<dyn Stream<Item = Event> + Send>>,
     id: String,
     open: Open,
+    _counted: metrics::Session,
 }
 
 impl Stream for Session {

@@ -20,6 +20,7 @@ pub fn all() -> BTreeSet<String> {
     tell(Event::WaitBegan);
     tell(Event::WaitEnded { took });
     metrics.cluster_is("default", true);
+    drop(metrics.session("sse"));
     metrics.http_began();
     metrics.http_ended(None, &Method::GET, None);
     let text = metrics.text().unwrap();
@@ -31,7 +32,7 @@ pub fn all() -> BTreeSet<String> {
             _ => name.to_owned(),
         })
         .collect();
-    assert_eq!(all.len(), 13, "{all:?}");
+    assert_eq!(all.len(), 14, "{all:?}");
     all
 }
 
