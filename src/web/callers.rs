@@ -45,13 +45,15 @@ impl Caller {
     fn new(name: Option<String>, app: Arc<App>, common: &Common) -> Arc<Self> {
         let Common { web, ending, .. } = common;
         let ending = Ending { begun: ending.begun.child_token(), calls: ending.calls.child_token() };
+        // Who needs no key is nobody in particular: one could use up what is for all.
+        let rate = if name.is_some() { web.limits.rate } else { 0 };
         Arc::new(Self {
             name,
             mcp: Conversations::new(Arc::clone(&app), web, &ending),
             app,
             ending,
             revoked: CancellationToken::new(),
-            rate: Rate::new(web.limits.rate),
+            rate: Rate::new(rate),
             places: Arc::new(Semaphore::new(web.limits.calls)),
         })
     }
