@@ -63,7 +63,7 @@ pub fn all(headers: &mut HeaderMap) {
 }
 
 /// What came in a stream of events.
-pub enum Event {
+enum Event {
     /// The answer: the last of them.
     Answer(Value),
     /// A request to the client, by its id.

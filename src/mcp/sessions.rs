@@ -72,6 +72,12 @@ struct Asked {
     left: Option<Instant>,
 }
 
+/// What nobody wants any more.
+struct Overdue {
+    idle: Vec<SessionId>,
+    requests: Vec<(SessionId, RequestId)>,
+}
+
 impl Sessions {
     /// With at most so many at a time: one that nobody reads from must make room for another.
     pub fn new(ending: Ending, most: usize, metrics: Arc<Metrics>) -> Self {
@@ -105,7 +111,7 @@ impl Inner {
 
     /// Which sessions nobody has used for long, and which requests nobody has come back for. Nothing, when there is no
     /// session left to look after.
-    fn overdue(&self) -> Option<(Vec<SessionId>, Vec<(SessionId, RequestId)>)> {
+    fn overdue(&self) -> Option<Overdue> {
         let mut state = self.state();
         let mut requests = Vec::new();
         for (session, kept) in &mut state.kept {
@@ -115,7 +121,7 @@ impl Inner {
         let idle = state.kept.iter().filter(|(_, kept)| kept.streams == 0 && kept.used.elapsed() >= IDLE);
         let idle = idle.map(|(id, _)| Arc::clone(id)).collect();
         state.looking = !state.kept.is_empty();
-        state.looking.then_some((idle, requests))
+        state.looking.then_some(Overdue { idle, requests })
     }
 
     /// Wraps a stream that a client begins to read; `request` is what it is to answer.
@@ -136,7 +142,7 @@ impl Inner {
 async fn look(sessions: Arc<Inner>) {
     loop {
         sleep(LOOK).await;
-        let Some((idle, requests)) = sessions.overdue() else { return };
+        let Some(Overdue { idle, requests }) = sessions.overdue() else { return };
         for (session, request) in requests {
             let gone = cancelled(request, "its client did not come back for the answer");
             drop(timeout(LAST_WORDS, sessions.local.accept_message(&session, gone)).await);
