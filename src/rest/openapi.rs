@@ -18,6 +18,7 @@ use crate::{
     policy::Effect,
     tool::Entry,
     tools::{FAMILIES, all},
+    toolsets,
     web::{Problem, problem},
 };
 
@@ -196,7 +197,8 @@ fn own(app: &App) -> Map<String, Value> {
     let shown = |description: &str, schema: Value| {
         with_problems(json!({"200": {"description": description, "content": {JSON: {"schema": schema}}}}))
     };
-    let mut task = vec![parameter("upid", "path", &text, "The task's UPID.")];
+    let upid = json!({"type": "string", "pattern": "^UPID:"});
+    let mut task = vec![parameter("upid", "path", &upid, "The task's UPID.")];
     if app.clusters().len() > 1 {
         let names = json!({"type": "string", "enum": app.names()});
         task.push(parameter("cluster", "query", &names, "Its cluster; default the first."));
@@ -209,8 +211,9 @@ fn own(app: &App) -> Map<String, Value> {
         "required": ["total", "tools"],
         "properties": {"total": {"type": "integer"}, "tools": {"type": "array", "items": reference("schemas", "Tool")}},
     });
+    let toolsets = json!({"type": "string", "enum": toolsets::names().collect::<Vec<_>>()});
     let toolset =
-        parameter("toolset", "query", &text, "Only the tools of this toolset, or family: default, discovery, vm …");
+        parameter("toolset", "query", &toolsets, "Only the tools of this toolset, or family: default, discovery, vm …");
     let name = parameter("name", "path", &text, "The tool's name.");
     let paths = json!({
         "/tools": {"get": {
