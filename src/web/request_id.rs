@@ -1,12 +1,9 @@
 //! Each request has an id: the one that it came with, or a new one. It goes back in the answer, to the program's log, and to
 //! the record of what was done, and stands in every problem that is told.
 
-use axum::{
-    extract::Request,
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderName, HeaderValue};
+use axum::{body::Body, extract::Request, middleware::Next, response::Response};
+use http::{HeaderName, HeaderValue, header::CONTENT_LENGTH};
+use serde_json::Value;
 
 use super::Problem;
 use crate::key;
@@ -24,7 +21,9 @@ pub async fn identify(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = problem.with("request_id", &id).into_response();
+        // Another body, but what was said on the way out stays.
+        response = response.map(|_| Body::from(Value::Object(problem.with("request_id", &id).body()).to_string()));
+        response.headers_mut().remove(CONTENT_LENGTH);
     }
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, id);
