@@ -9,23 +9,11 @@ use std::collections::BTreeSet;
 
 use mcp_client::ERAS;
 use proxmox_mcp::{
-    config::Safety,
-    sandbox::Sandbox,
     tool_names::{Alias, Names, alias::To},
     tools,
 };
 use serde_json::{Value, json};
-use support::{Test, everything, guarded, options};
-
-async fn with(safety: Safety) -> Test {
-    let sandbox = Sandbox::new(options());
-    let config = proxmox_mcp::embedded::cluster_config(&sandbox);
-    guarded(sandbox, config, safety).await
-}
-
-async fn named(tool_names: Names) -> Test {
-    with(Safety { tool_names, ..everything() }).await
-}
+use support::older_names::named;
 
 fn all() -> impl Iterator<Item = (Names, &'static Alias)> {
     Names::OLDER.iter().flat_map(|names| names.aliases().map(|alias| (*names, alias)))

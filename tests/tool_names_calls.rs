@@ -12,30 +12,13 @@ use proxmox_mcp::{
     pve::Client,
     sandbox::{Options, Sandbox},
     tool_names::{self, Names},
-    toolsets,
 };
 use serde_json::{Value, json};
-use support::{Test, everything, guarded, options};
-
-async fn with(safety: Safety) -> Test {
-    let sandbox = Sandbox::new(options());
-    let config = proxmox_mcp::embedded::cluster_config(&sandbox);
-    guarded(sandbox, config, safety).await
-}
-
-async fn named(tool_names: Names) -> Test {
-    with(Safety { tool_names, ..everything() }).await
-}
-
-async fn confirming(tool_names: Names, mode: confirm::Mode, tools: &[&str]) -> Test {
-    let tools = tools.iter().flat_map(|name| toolsets::named(name).unwrap()).map(|entry| entry.name).collect();
-    let confirm = confirm::Settings { mode, tools, ..confirm::Settings::default() };
-    with(Safety { tool_names, confirm, ..everything() }).await
-}
-
-async fn does(test: &Test, tool: &str, arguments: Value) -> Value {
-    test.mcp.call(tool, arguments.clone()).await.unwrap_or_else(|e| unreachable!("{tool} {arguments}: {e}"))
-}
+use support::{
+    Test, everything,
+    older_names::{confirming, does, named},
+    options,
+};
 
 /// The parameters of the only request that this would send.
 async fn sends(test: &Test, tool: &str, mut arguments: Value) -> Value {

@@ -10,32 +10,14 @@ use proxmox_mcp::{
     config::Safety,
     confirm,
     policy::{Effect, Mode, Settings},
-    sandbox::Sandbox,
     tool_names::{self, Names},
-    toolsets::{self, Chosen},
+    toolsets::Chosen,
 };
-use serde_json::{Value, json};
-use support::{Test, everything, guarded, options};
-
-async fn with(safety: Safety) -> Test {
-    let sandbox = Sandbox::new(options());
-    let config = proxmox_mcp::embedded::cluster_config(&sandbox);
-    guarded(sandbox, config, safety).await
-}
-
-async fn named(tool_names: Names) -> Test {
-    with(Safety { tool_names, ..everything() }).await
-}
-
-async fn confirming(tool_names: Names, mode: confirm::Mode, tools: &[&str]) -> Test {
-    let tools = tools.iter().flat_map(|name| toolsets::named(name).unwrap()).map(|entry| entry.name).collect();
-    let confirm = confirm::Settings { mode, tools, ..confirm::Settings::default() };
-    with(Safety { tool_names, confirm, ..everything() }).await
-}
-
-async fn does(test: &Test, tool: &str, arguments: Value) -> Value {
-    test.mcp.call(tool, arguments.clone()).await.unwrap_or_else(|e| unreachable!("{tool} {arguments}: {e}"))
-}
+use serde_json::json;
+use support::{
+    everything,
+    older_names::{confirming, does, named, with},
+};
 
 #[tokio::test(start_paused = true)]
 async fn what_loses_nothing_is_done_at_once_and_what_may_wants_a_yes() {

@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "each test file uses its own part")]
 
 pub mod facts;
+pub mod older_names;
 pub mod pveum;
 pub mod web;
 
