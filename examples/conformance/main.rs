@@ -1,6 +1,6 @@
 //! What the official MCP conformance suite is run against: this program's own server on the simulated cluster, over
 //! Streamable HTTP, and beside its tools those that the suite asks for by name. For tests only. Prints its address.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for tests")]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a program for tests")]
 
 mod lists;
 mod rounds;
@@ -9,15 +9,16 @@ mod tools;
 
 use std::sync::Arc;
 
-use hyper::server::conn::http1;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use axum::Router;
 use proxmox_mcp::{
     call::{App, Cluster},
-    config::Safety,
+    config::{Limits, Safety, Web},
     embedded,
+    ending::Ending,
     mcp::Server,
     pve::Client,
     sandbox::{Options, Sandbox},
+    web::{Listener, serve_on},
 };
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -30,7 +31,7 @@ use rmcp::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::{net::TcpListener, sync::broadcast};
+use tokio::sync::broadcast;
 
 /// Our server, with the suite's fixtures added. What is not one of them goes to ours.
 #[derive(Clone)]
@@ -329,11 +330,8 @@ async fn main() {
     let sessions = Arc::new(LocalSessionManager::default());
     let service = StreamableHttpService::new(move || Ok(subject.another()), sessions, config);
 
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
-    println!("http://{}/mcp", listener.local_addr().unwrap());
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let service = TowerToHyperService::new(service.clone());
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-    }
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into(), &Web::default()).await.expect("a free port");
+    println!("{}/mcp", listener.url());
+    let routes = Router::new().fallback_service(service);
+    serve_on(listener, routes, Limits::default(), Ending::default()).await;
 }

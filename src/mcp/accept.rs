@@ -13,6 +13,8 @@ use http::{
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::web::taken;
+
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// JSON-RPC's codes.
@@ -26,23 +28,12 @@ const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event
 
 /// Whether event streams are asked for by name.
 pub fn asks_for_events(headers: &HeaderMap) -> bool {
-    accepted(headers).any(|name| name == "text/event-stream" || name == "text/*")
+    taken(headers, ACCEPT).any(|name| name == "text/event-stream" || name == "text/*")
 }
 
 /// Whether it is a browser that somebody looks at.
 pub fn asks_for_a_page(headers: &HeaderMap) -> bool {
-    accepted(headers).any(|name| name == "text/html")
-}
-
-/// Names of what is accepted, in lower case, without what is refused.
-fn accepted(headers: &HeaderMap) -> impl Iterator<Item = String> {
-    let all = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    all.flat_map(|value| value.split(',')).filter_map(|one| {
-        let mut parts = one.split(';').map(|part| part.trim().to_ascii_lowercase());
-        let name = parts.next()?;
-        let refused = |part: String| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
-        (!parts.any(refused)).then_some(name)
-    })
+    taken(headers, ACCEPT).any(|name| name == "text/html")
 }
 
 /// Whether what came says that it is JSON.

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, StatusCode,
     header::{
         ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
         X_CONTENT_TYPE_OPTIONS,
@@ -15,7 +15,7 @@ use http::{
 use sha2::{Digest, Sha256};
 
 use super::problems;
-use crate::{error::Error, key::hex};
+use crate::{error::Error, key::hex, web::taken};
 
 /// Something to be served.
 #[derive(Clone)]
@@ -45,10 +45,11 @@ impl Content {
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (ETAG, &self.tag),
         ];
-        if values(asked, IF_NONE_MATCH).any(|tag| tag == self.tag || tag == "*") {
+        let known = asked.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+        if known.flat_map(|text| text.split(',')).map(str::trim).any(|tag| tag == self.tag || tag == "*") {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
-        let packs = values(asked, ACCEPT_ENCODING).any(takes_gzip);
+        let packs = taken(asked, ACCEPT_ENCODING).any(|encoding| encoding == "gzip");
         let body = match (self.packed, packs) {
             (true, false) => unpack(&self.body),
             (false, true) => pack(&self.body),
@@ -64,18 +65,6 @@ impl Content {
         }
         response
     }
-}
-
-/// What a header lists.
-fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let texts = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    texts.flat_map(|text| text.split(',')).map(str::trim)
-}
-
-fn takes_gzip(encoding: &str) -> bool {
-    let (name, quality) = encoding.split_once(';').unwrap_or((encoding, ""));
-    let refused = quality.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
-    name.trim().eq_ignore_ascii_case("gzip") && !refused
 }
 
 fn pack(body: &[u8]) -> io::Result<Bytes> {

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     outside::cleaned,
-    web::{Caller, Problem, RequestId},
+    web::{Caller, Problem, RequestId, taken},
 };
 
 /// The most of a client's name that is put on record.
@@ -60,11 +60,7 @@ fn client(headers: &HeaderMap) -> String {
 
 /// Only who names them, and not JSON too: that is what everybody gets.
 fn wants_events(headers: &HeaderMap) -> bool {
-    let accepts = |media_type: &str| {
-        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let mut types = values.flat_map(|value| value.split(',')).map(|one| one.split(';').next().unwrap_or_default());
-        types.any(|one| one.trim().eq_ignore_ascii_case(media_type))
-    };
+    let accepts = |media_type: &str| taken(headers, ACCEPT).any(|one| one == media_type);
     accepts("text/event-stream") && !accepts("application/json")
 }
 

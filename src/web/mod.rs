@@ -13,6 +13,7 @@ pub mod problem;
 mod rate;
 mod request_id;
 mod routes;
+mod takes;
 mod tls;
 
 use std::{io::Write, sync::Arc, time::Duration};
@@ -27,6 +28,7 @@ pub use self::{
     problem::Problem,
     request_id::RequestId,
     routes::{everything, mcp, rest},
+    takes::taken,
 };
 use crate::{
     call::App,
