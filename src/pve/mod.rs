@@ -1,5 +1,6 @@
 //! The Proxmox VE API. Knows nothing of MCP.
 
+pub mod address;
 pub mod api;
 mod auth;
 mod client;
