@@ -12,9 +12,9 @@ use crate::{
     checks,
     confirm::{Mode, Subject, looks},
     error::{Error, Kind, Result},
-    execute,
+    execute::{self, lanes::Ways},
     plan::{Outcome, Plan, Shown, State},
-    policy::{Approved, Effect, Facts, Reach},
+    policy::{Effect, Facts, Reach},
     pve::{Reader, Request, WaitOptions},
     safety_snapshot::{self, Before},
     tool::{Action, Control},
@@ -42,15 +42,21 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
         if let Some(what) = order.snapshot_first {
             plan = safety_snapshot::before(&reader, what, plan).await?;
         }
-        let approved = match approve::<T>(&cx, &reader, &plan).await {
+        if plan.lanes.is_some() && order.wait.is_none() {
+            return Err(Error::bad_argument(
+                "wait: false is not possible here: what is not waited for cannot be taken back",
+            )
+            .hint("leave it out, and give timeout what it may take"));
+        }
+        let mut ways = match approve::<T>(&cx, &reader, &plan).await {
             // A dry run shows what stands in the way, whoever put it there.
             Err(e) if order.dry_run && e.kind() == Kind::Denied => {
                 plan.problems.insert(0, e.to_string());
-                Vec::new()
+                Ways::default()
             }
             approved => approved?,
         };
-        let needed = cx.app.asks(cx.entry) || approved.iter().any(|a| a.request().effect() == Effect::Destroy);
+        let needed = cx.app.asks(cx.entry) || ways.there.iter().any(|a| a.request().effect() == Effect::Destroy);
         let consent = match order.dry_run {
             true => Consent::Shown(needed),
             false => {
@@ -65,21 +71,27 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
         if !plan.problems.is_empty() {
             return Err(Error::new(Kind::Refused, plan.problems.join("; ")).hint("nothing was sent"));
         }
-        if let Some(vmid) = plan.chosen_vmid
-            && !cx.client.vmids().take(vmid)
-        {
+        let chosen = plan.chosen();
+        if !cx.client.vmids().take_all(&chosen) {
             continue;
         }
         let recorded = record(&cx, &reader, &given, &plan, how).await;
         scope.seen.end();
-        let _given_up = GivenUp(&cx);
-        let outcome = match recorded {
-            Ok(()) => execute::run(&cx, &reader, &tool, &plan, &approved, order.wait).await,
-            Err(e) => Err(e),
+        let _given_up = GivenUp { cx: &cx, goes_on: plan.lanes.is_some() };
+        let outcome = match (recorded, plan.lanes.clone(), order.wait) {
+            (Ok(()), Some(lanes), Some(wait)) => {
+                let ways = std::mem::take(&mut ways);
+                execute::lanes::run(&cx, &reader, &tool, execute::lanes::Planned { plan: &plan, lanes, ways, wait })
+                    .await
+            }
+            (Ok(()), ..) => execute::run(&cx, &reader, &tool, &plan, &ways.there, order.wait).await,
+            (Err(e), ..) => Err(e),
         };
         let outcome = end(&cx, &reader, &plan, outcome).await;
-        if let (Some(vmid), Err(e)) = (plan.chosen_vmid, &outcome) {
-            cx.client.vmids().release(vmid);
+        if plan.lanes.is_some() || outcome.is_err() {
+            chosen.iter().for_each(|vmid| cx.client.vmids().release(*vmid));
+        }
+        if let (Some(_), Err(e)) = (plan.chosen_vmid, &outcome) {
             // Only where nothing was made yet: a guest that a later step failed on is not made twice.
             if e.is_conflict() && e.parts().done.is_empty() && tried + 1 < TRIES {
                 tried += 1;
@@ -99,10 +111,12 @@ fn answer(cx: &Cx<'_>, mut outcome: Outcome) -> Result<Answer> {
 }
 
 /// Has the policy look at everything that is going to be sent.
-async fn approve<T: Action>(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan) -> Result<Vec<Approved>> {
+async fn approve<T: Action>(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan) -> Result<Ways> {
     let policy = cx.app.policy();
     let facts = Facts::gather(reader, &Reach::of(&plan.requests), policy.asks_for_pools()).await?;
-    policy.approve(T::EFFECT, &plan.requests, &facts)
+    let there = policy.approve(T::EFFECT, &plan.requests, &facts)?;
+    let back = policy.approve_back(&plan.requests, &plan.back())?;
+    Ok(Ways { there, back })
 }
 
 /// Whether somebody has said yes.
@@ -195,8 +209,9 @@ async fn show(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, consent: Consent) -
         None => format!("nothing was sent; {next}"),
     };
     let requests = plan.requests.iter().map(Shown::from).collect();
+    let rollback = plan.back().iter().map(Shown::from).collect();
     let new = Outcome::new(state, plan);
-    answer(cx, Outcome { requests, checked, problems, warnings, plan_id, next: Some(next), ..new })
+    answer(cx, Outcome { requests, rollback, checked, problems, warnings, plan_id, next: Some(next), ..new })
 }
 
 /// Puts on record what is going to be done: what cannot be recorded is not done.
@@ -237,17 +252,21 @@ async fn end(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, outcome: Result<Outc
 }
 
 /// Puts on record that nobody waits for the call any more, where it ends by that: its client has gone, or the server ends.
-struct GivenUp<'a>(&'a Cx<'a>);
+struct GivenUp<'a> {
+    cx: &'a Cx<'a>,
+    /// What was begun is brought to its end without the call, and put on record then.
+    goes_on: bool,
+}
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
         // A panic is put on record by who catches it.
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.goes_on {
             return;
         }
-        let (Some(audit), Some(id)) = (self.0.app.audit(), self.0.trail.take_record()) else { return };
+        let (Some(audit), Some(id)) = (self.cx.app.audit(), self.cx.trail.take_record()) else { return };
         let error = Error::new(Kind::Cancelled, "the call was given up: what it had sent may have taken effect");
-        let end = End { sent: &self.0.trail.sent(), outcome: Err(&error), made: Guests::new() };
+        let end = End { sent: &self.cx.trail.sent(), outcome: Err(&error), made: Guests::new() };
         // At once: nothing runs on that could do it later.
         if let Err(e) = audit.end_now(&id, &end) {
             tracing::error!("what came of {id} is not on record: {e}");

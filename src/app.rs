@@ -6,12 +6,14 @@ use std::{
 };
 
 use serde_json::{Map, Value, json};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     audit::Audit,
     config::{Config, Safety},
     confirm::{Confirm, Mode},
     error::{Error, Result},
+    journal::Journal,
     metrics::Metrics,
     policy::{Grant, Policy},
     pve::Client,
@@ -35,6 +37,10 @@ pub struct App {
     audit: Option<Audit>,
     /// Who calls, where this program has let them in by name.
     caller: Option<String>,
+    /// Records of calls that do several things, where they are kept.
+    journal: Option<Journal>,
+    /// Work that goes on although its caller has gone: the way back.
+    lasting: TaskTracker,
     call_timeout: Option<Duration>,
     face: Face,
     tool_names: Names,
@@ -71,6 +77,8 @@ impl App {
             confirm: Confirm::new(safety.confirm.clone())?,
             audit: safety.audit_file.as_ref().map(|file| Audit::open(file, safety.confirm.key.clone())).transpose()?,
             caller: None,
+            journal: safety.state_dir.clone().map(Journal::new),
+            lasting: TaskTracker::new(),
             call_timeout: None,
             face: safety.face,
             tool_names: safety.tool_names,
@@ -87,6 +95,8 @@ impl App {
             confirm: self.confirm.clone(),
             audit: self.audit.clone(),
             caller: Some(name.to_owned()),
+            journal: self.journal.clone(),
+            lasting: self.lasting.clone(),
             call_timeout: self.call_timeout,
             face: self.face,
             tool_names: self.tool_names,
@@ -120,6 +130,16 @@ impl App {
     /// The record of what was done, where there is one.
     pub fn audit(&self) -> Option<&Audit> {
         self.audit.as_ref()
+    }
+
+    /// Where calls that do several things are on record while they go on.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// What goes on although its caller has gone; the end of the program waits for it.
+    pub fn lasting(&self) -> &TaskTracker {
+        &self.lasting
     }
 
     /// The figures of the whole program, whoever calls.

@@ -165,7 +165,7 @@ fn now() -> u64 {
 }
 
 /// Short, unique, and in the order of time: milliseconds and a little chance.
-fn new_id() -> Result<String> {
+pub(crate) fn new_id() -> Result<String> {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let chance = u32::from_be_bytes(key::random::<4>()?);
     let digit = |number: u64, place: u32| DIGITS[(number >> (5 * place) & 31) as usize] as char;

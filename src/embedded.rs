@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
-    config::{Auth, ClusterConfig, Config, Endpoint, ONLY_CLUSTER, Timeouts, Tls, TokenId},
+    config::{Auth, ClusterConfig, Config, Endpoint, ONLY_CLUSTER, Safety, Timeouts, Tls, TokenId},
     error::{Error, Result},
     sandbox::{Options, Sandbox, Server},
 };
@@ -53,7 +53,9 @@ impl Embedded {
             upload_dir: config.upload_dir.clone(),
             ..cluster_config(&sandbox)
         };
-        Ok(Self { config: Config { clusters: vec![cluster], ..config.clone() }, _server: server })
+        // Nothing of this cluster outlives the program.
+        let safety = Safety { state_dir: None, ..config.safety.clone() };
+        Ok(Self { config: Config { clusters: vec![cluster], safety, ..config.clone() }, _server: server })
     }
 
     pub fn config(&self) -> &Config {

@@ -4,8 +4,12 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use crate::outside::cleaned;
+use crate::{
+    outside::{self, cleaned},
+    render,
+};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -93,6 +97,9 @@ pub struct Parts {
     /// What was already done before the failure, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub done: Vec<String>,
+    /// What came of each of several things that were done at once.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub report: Map<String, Value>,
 }
 
 impl Error {
@@ -108,6 +115,7 @@ impl Error {
             log: Vec::new(),
             untrusted: Vec::new(),
             done: Vec::new(),
+            report: Map::new(),
         }))
     }
     pub fn bad_argument(message: impl Into<String>) -> Self {
@@ -152,11 +160,26 @@ impl Error {
         self.0.done = done.into_iter().map(cleaned).collect();
         self
     }
+    /// With what came of each of several things; cleaned as results are.
+    pub fn told(mut self, report: Map<String, Value>) -> Self {
+        let mut report = Value::Object(report);
+        outside::show(&mut report);
+        if let Value::Object(report) = report {
+            self.0.report = report;
+        }
+        self
+    }
 
     /// With message and hint in other words.
     pub fn reworded(mut self, word: impl Fn(&str) -> String) -> Self {
         self.0.message = word(&self.0.message);
         self.0.hint = self.0.hint.as_deref().map(&word);
+        self
+    }
+
+    /// With the message in other words, and the hint as it is.
+    pub fn reworded_message(mut self, word: impl Fn(&str) -> String) -> Self {
+        self.0.message = cleaned(word(&self.0.message));
         self
     }
 
@@ -175,6 +198,10 @@ impl Error {
         line("upid", parts.upid.clone());
         line("done before", (!parts.done.is_empty()).then(|| parts.done.join(", ")));
         line("log (text from the task)", (!parts.log.is_empty()).then(|| format!("\n  {}", parts.log.join("\n  "))));
+        line(
+            "report",
+            (!parts.report.is_empty()).then(|| format!("\n{}", render::text(&Value::Object(parts.report.clone())))),
+        );
         line("hint", parts.hint.clone());
         lines.join("\n")
     }

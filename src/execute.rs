@@ -2,6 +2,10 @@
 //! answer that was lost is looked for in the task list before it is called unclear.
 
 pub mod abort;
+pub mod lanes;
+mod send;
+
+pub use self::send::Sender;
 
 use futures::future::join_all;
 use serde_json::{Map, Value, json};
@@ -41,8 +45,7 @@ pub async fn run<T: Action>(
             _ => None,
         };
         let request = renewed.as_ref().unwrap_or(request);
-        let answer = send(cx, reader, request).await.map_err(|e| with_done(e, &done))?;
-        let upid = upid_of(&answer)?;
+        let (answer, upid) = send(cx, reader, request).await.map_err(|e| with_done(e, &done))?;
         answers.push(answer);
         if let Some(upid) = upid {
             outcome.upid = Some(upid.to_string());
@@ -84,9 +87,9 @@ pub async fn run<T: Action>(
         done.push(request.request().to_string());
     }
     if outcome.state == State::Done {
-        let read = tool.result(reader, plan, Done { answers: &answers, wait }).await;
+        let read = tool.result(reader, plan, Done { answers: &answers, wait, lanes: None }).await;
         let result = read.map_err(|e| with_done(e, &done))?;
-        if let Some(undo) = tool.undo(plan, Done { answers: &answers, wait }, result.as_ref()) {
+        if let Some(undo) = tool.undo(plan, Done { answers: &answers, wait, lanes: None }, result.as_ref()) {
             outcome.set_undo(Some(&undo));
         }
         if let Some(next) = result.as_ref().and_then(|result| tool.goes_on(plan, result)) {
@@ -112,9 +115,9 @@ async fn side_by_side(
     let mut outcome = Outcome::new(State::Done, plan);
     let (mut done, mut failed, mut begun) = (Vec::new(), Vec::new(), Vec::new());
     for request in approved {
-        match send(cx, reader, request).await.and_then(|answer| upid_of(&answer)) {
-            Ok(Some(upid)) => begun.push((request.request(), upid)),
-            Ok(None) => done.push(request.request().to_string()),
+        match send(cx, reader, request).await {
+            Ok((_, Some(upid))) => begun.push((request.request(), upid)),
+            Ok((_, None)) => done.push(request.request().to_string()),
             Err(e) => failed.push(e),
         }
     }
@@ -186,43 +189,16 @@ fn follow(upid: &Upid) -> String {
 }
 
 /// One request, once.
-async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
+async fn send(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<(Value, Option<Upid>)> {
     if cx.context.cancel.is_cancelled() {
         let message = format!("the call was cancelled before {} was sent", approved.request());
         return Err(Error::new(Kind::Cancelled, message));
     }
-    send_even_so(cx, reader, approved).await
+    sender(cx).send(reader, approved).await
 }
 
-/// As [`send`], for what is to be sent although the call was cancelled.
-async fn send_even_so(cx: &Cx<'_>, reader: &Reader<'_>, approved: &Approved) -> Result<Value> {
-    reader.check(approved.request())?;
-    cx.app.policy().not_frozen()?;
-    cx.trail.sending(approved.request());
-    let before = Instant::now();
-    let sent = match &approved.request().file {
-        None => cx.client.execute(approved).await,
-        Some(file) => cx.client.upload(approved, file.clone(), reader.scope()).await,
-    };
-    let answer = match sent {
-        Err(e) if e.is_unclear() => match reader.adopt_lost_task(approved.request(), before).await {
-            Ok(Some(upid)) => Value::from(upid.to_string()),
-            _ => return Err(e),
-        },
-        answer => answer?,
-    };
-    if let Some(upid) = upid_of(&answer)? {
-        cx.trail.began(upid);
-    }
-    Ok(answer)
-}
-
-/// The task, where Proxmox answered with one.
-fn upid_of(answer: &Value) -> Result<Option<Upid>> {
-    match answer {
-        Value::String(text) if text.starts_with("UPID:") => text.parse().map(Some),
-        _ => Ok(None),
-    }
+fn sender<'a>(cx: &'a Cx<'_>) -> Sender<'a> {
+    Sender { client: cx.client, policy: cx.app.policy(), trail: &cx.trail }
 }
 
 fn note(outcome: &mut Outcome, end: &TaskEnd) {

@@ -41,6 +41,8 @@ pub fn too_long(limit: Duration, cancelled: Option<&Error>, trail: &Trail) -> Er
     let goes_on = match (&task, cancelled) {
         // It knows best: the task may have been stopped with it.
         (Some(_), Some(cancelled)) if cancelled.parts().upid.is_some() => cancelled.to_string(),
+        // So it does where it was taken back.
+        (_, Some(cancelled)) if !cancelled.parts().report.is_empty() => cancelled.to_string(),
         (task, _) => rest(task.as_deref(), sent.is_empty()),
     };
     let message = format!("the call was ended after {limit:?}, the most that one may take here; {goes_on}");
@@ -48,6 +50,7 @@ pub fn too_long(limit: Duration, cancelled: Option<&Error>, trail: &Trail) -> Er
         Some(cancelled) => cancelled.parts().done.clone(),
         None => sent.into_iter().map(|sent| sent.request).collect(),
     });
+    let error = error.told(cancelled.map(|cancelled| cancelled.parts().report.clone()).unwrap_or_default());
     match (task, cancelled.and_then(|cancelled| cancelled.parts().hint.clone())) {
         (Some(upid), Some(hint)) => error.hint(hint).upid(upid),
         (Some(upid), None) => error.hint("follow it with proxmox-wait-task").upid(upid),
@@ -71,8 +74,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_that_does_not_even_end_when_cancelled_is_given_up() {
         let (cancel, trail) = (CancellationToken::new(), Trail::default());
-        trail.sending("POST /nodes/pve1/qemu/100/clone");
-        trail.began("UPID:pve1:1");
+        let at = trail.sending("POST /nodes/pve1/qemu/100/clone");
+        trail.began(at, "UPID:pve1:1");
         let limit = Duration::from_secs(90);
         let outcome = within(Some(limit), &cancel, std::future::pending::<()>()).await;
         assert!(matches!(outcome, Err(Late(None))) && cancel.is_cancelled());

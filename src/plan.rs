@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    lanes::Lanes,
     pve::{Guest, Request},
     safety_snapshot::Taken,
 };
@@ -28,6 +29,8 @@ pub struct Plan {
     pub chosen_vmid: Option<u32>,
     /// The requests do not build on one another: all are sent before any of their tasks is waited for.
     pub side_by_side: bool,
+    /// Lanes that run side by side, where there is more to it than a row of requests; `requests` are theirs, in order.
+    pub lanes: Option<Lanes>,
     /// What the guest should be afterwards. HA's tasks end when the request is queued, so there this is what is waited for.
     pub becomes: Option<(Guest, Goal)>,
     /// How it is taken back, made of the state before. Every action says it, or why it cannot be.
@@ -87,6 +90,7 @@ impl Plan {
             about: Map::new(),
             chosen_vmid: None,
             side_by_side: false,
+            lanes: None,
             becomes: None,
             undo: None,
             safety: None,
@@ -132,6 +136,21 @@ impl Plan {
     pub fn side_by_side(mut self) -> Self {
         self.side_by_side = true;
         self
+    }
+    /// Lanes that run side by side, in the place of requests.
+    pub fn lanes(mut self, lanes: Lanes) -> Self {
+        self.requests = lanes.requests();
+        self.lanes = Some(lanes);
+        self
+    }
+    /// What would take it back, should a step fail.
+    pub fn back(&self) -> Vec<Request> {
+        self.lanes.as_ref().map(Lanes::back).unwrap_or_default()
+    }
+    /// The VMIDs that were chosen and not given.
+    pub fn chosen(&self) -> Vec<u32> {
+        let lanes = self.lanes.iter().flat_map(|lanes| &lanes.lanes).filter(|lane| lane.chosen);
+        self.chosen_vmid.into_iter().chain(lanes.filter_map(|lane| lane.vmid)).collect()
     }
     /// The call that takes it back; `arguments` is an object.
     pub fn undo(self, tool: &'static str, arguments: Value) -> Self {
@@ -190,6 +209,9 @@ pub struct Outcome {
     /// The requests that would be sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Shown>,
+    /// What would be sent to take it back, should a step fail.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rollback: Vec<Shown>,
     /// What changes in the configuration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
@@ -261,6 +283,7 @@ impl Outcome {
             summary: plan.summary.clone(),
             about: plan.about.clone(),
             requests: Vec::new(),
+            rollback: Vec::new(),
             changes: plan.changes.clone(),
             checked: Vec::new(),
             problems: Vec::new(),

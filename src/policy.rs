@@ -166,6 +166,35 @@ impl Policy {
         Ok(Approved(request))
     }
 
+    /// Approves what takes back what a call has made itself, should it not come to its end. Deletions of what was not there
+    /// before the call lose nothing, so they pass in the mode no-delete, unconfirmed; anything else is not approved this way.
+    ///
+    /// # Errors
+    /// `Denied` in the mode read-only, `Internal` for what `requests` do not make.
+    pub fn approve_back(&self, requests: &[Request], back: &[Request]) -> Result<Vec<Approved>> {
+        let (does, undoes) = (Reach::of(requests), Reach::of(back));
+        let foreign = |what: String| {
+            Err(Error::internal(format!("{what} is not of this call's making: it would not be taken back"))
+                .hint("a fault in this program: nothing was sent"))
+        };
+        for request in back {
+            self.allows(&request.to_string(), Effect::Write)?;
+            let reach = Reach::of(std::slice::from_ref(request));
+            let destroys = request.effect() == Effect::Destroy;
+            let known = |vmid: &u32| does.made.contains_key(vmid) || (!destroys && does.guests.contains_key(vmid));
+            if let Some(vmid) = reach.guests.keys().find(|vmid| !known(vmid)) {
+                return foreign(format!("guest {vmid} ({request})"));
+            }
+            if destroys && reach.guests.is_empty() && !requests.iter().any(|made| made.fetches(request)) {
+                return foreign(request.to_string());
+            }
+        }
+        match undoes.storages.iter().find(|storage| !does.storages.contains(*storage)) {
+            Some(storage) => foreign(format!("storage {storage}")),
+            None => Ok(back.iter().cloned().map(Approved).collect()),
+        }
+    }
+
     /// Whether nothing is to be changed just now: asked before a plan is shown for confirmation, and before each request.
     ///
     /// # Errors

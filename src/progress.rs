@@ -12,6 +12,28 @@ pub struct Update {
     pub percent: Option<f64>,
     /// One line: what is being done, or the last line of the task's log.
     pub message: String,
+    /// Of which of several things at once it is.
+    pub part: Option<Part>,
+}
+
+/// One of several things that a call does side by side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Its place among them.
+    pub lane: usize,
+    /// A guest, mostly.
+    pub name: String,
+    pub doing: String,
+    /// 0 to 100, of this part alone.
+    pub percent: f64,
+    pub ended: bool,
+}
+
+impl Update {
+    /// Of a call that does one thing.
+    pub fn new(percent: Option<f64>, message: impl Into<String>) -> Self {
+        Self { percent, message: message.into(), part: None }
+    }
 }
 
 /// Where reports go; [`Progress::none`] drops them.

@@ -10,10 +10,12 @@ pub use schemars::JsonSchema;
 pub use serde::{Deserialize, Serialize};
 
 use crate::{
-    action,
+    action, arguments,
     call::{self, Answer, Cx},
     config::ALL_CLUSTERS,
-    everywhere, schema,
+    everywhere,
+    lanes::Report,
+    schema,
 };
 pub use crate::{
     error::{Error, Result},
@@ -83,12 +85,14 @@ pub trait Action: Tool {
 }
 
 /// What an action's requests were answered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Done<'a> {
     /// The `data` of each request, in order; a UPID where it began a task.
     pub answers: &'a [Value],
     /// How long the caller waits, where it waits.
     pub wait: Option<WaitOptions>,
+    /// What came of the plan's lanes, where it had any.
+    pub lanes: Option<&'a Report>,
 }
 
 /// How an action is confirmed and waited for when the call does not say: the reference's defaults.
@@ -158,6 +162,10 @@ impl Control {
 pub(crate) type Run =
     for<'a> fn(Cx<'a>, Map<String, Value>) -> Pin<Box<dyn Future<Output = Result<Answer>> + Send + 'a>>;
 
+/// Makes an action's plan, from arguments that were checked.
+pub(crate) type Planned =
+    for<'a> fn(Reader<'a>, Map<String, Value>) -> Pin<Box<dyn Future<Output = Result<Plan>> + Send + 'a>>;
+
 /// A tool as every face sees it.
 #[derive(Clone, Copy)]
 pub struct Entry {
@@ -177,6 +185,8 @@ pub struct Entry {
     input: fn() -> Map<String, Value>,
     output: fn() -> Map<String, Value>,
     pub(crate) run: Run,
+    /// Of an action: for those that do the same to many.
+    planned: Option<Planned>,
 }
 
 impl Entry {
@@ -194,6 +204,7 @@ impl Entry {
             input: schema::of_input::<T>,
             output: schema::of_output::<T::Output>,
             run: |cx, args| Box::pin(call::query::<T>(cx, args)),
+            planned: None,
         }
     }
     /// A query whose rows can be those of all clusters at once.
@@ -218,6 +229,7 @@ impl Entry {
             input: schema::of_input::<T>,
             output: schema::of_output::<Outcome>,
             run: |cx, args| Box::pin(action::run::<T>(cx, args)),
+            planned: Some(|reader, args| Box::pin(async move { call::parse::<T>(args)?.plan(&reader).await })),
         }
     }
 
@@ -237,7 +249,22 @@ impl Entry {
             input: schema::of_input::<T>,
             output: schema::of_output::<Outcome>,
             run,
+            planned: None,
         }
+    }
+
+    /// The plan that this action would make of these arguments: how a tool that does it to many guests comes by the steps for
+    /// each. Its requests have to be in that tool's own list, too.
+    ///
+    /// # Errors
+    /// Bad arguments, and whatever Proxmox refuses to show; `Internal` for what is no action.
+    pub async fn plan(&self, pve: &Reader<'_>, args: Map<String, Value>) -> Result<Plan> {
+        let Some(planned) = self.planned else {
+            return Err(Error::internal(format!("{} changes nothing", self.name)));
+        };
+        let mut schema = (self.input)();
+        schema.remove("description");
+        planned(*pve, arguments::check(&schema, args)?).await
     }
 
     /// Whether something may be lost by it.

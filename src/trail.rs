@@ -24,14 +24,16 @@ struct Steps {
 }
 
 impl Trail {
-    /// Just before it leaves.
-    pub fn sending(&self, request: impl ToString) {
-        self.lock().sent.push(Sent { request: request.to_string(), upid: None });
+    /// Just before it leaves; its place, for [`Trail::began`].
+    pub fn sending(&self, request: impl ToString) -> usize {
+        let mut steps = self.lock();
+        steps.sent.push(Sent { request: request.to_string(), upid: None });
+        steps.sent.len() - 1
     }
-    /// The task of the request that was sent last.
-    pub fn began(&self, upid: impl ToString) {
-        if let Some(last) = self.lock().sent.last_mut() {
-            last.upid = Some(upid.to_string());
+    /// The task of the request at this place.
+    pub fn began(&self, at: usize, upid: impl ToString) {
+        if let Some(sent) = self.lock().sent.get_mut(at) {
+            sent.upid = Some(upid.to_string());
         }
     }
     pub fn sent(&self) -> Vec<Sent> {
@@ -46,6 +48,9 @@ impl Trail {
     }
     pub fn is_recorded(&self) -> bool {
         self.lock().record.is_some()
+    }
+    pub fn record(&self) -> Option<String> {
+        self.lock().record.clone()
     }
     pub fn take_record(&self) -> Option<String> {
         self.lock().record.take()

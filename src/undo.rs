@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use self::identity::Same;
-pub use self::identity::{Guests, Identity};
+pub use self::identity::{Guests, Identity, Same};
 use crate::{
     audit::{Ended, Recorded},
     call::{self, Answer, Cx},

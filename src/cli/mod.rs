@@ -102,14 +102,30 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
             let (app, _cluster) = open(&config).await?;
             let (app, grace, signals) = (Arc::new(app), config.shutdown_grace, signals::endings());
             match config.web.is_asked_for() {
-                true => web::serve(app, &config.web, grace, signals).await?,
-                false => mcp::serve_stdio(app, grace, signals).await?,
+                true => web::serve(Arc::clone(&app), &config.web, grace, signals).await?,
+                false => mcp::serve_stdio(Arc::clone(&app), grace, signals).await?,
             }
+            ways_back(&app).await;
             Ok(ExitCode::SUCCESS)
         }
         Some(("call", args)) => call::run(&config, args).await,
         Some(("doctor", args)) => doctor::run(&config, args).await,
         Some((other, _)) => Err(Error::internal(format!("no command {other}"))),
+    }
+}
+
+/// Waits until what was begun is taken back; a signal ends that, and leaves the rest to `resume`.
+async fn ways_back(app: &App) {
+    let lasting = app.lasting();
+    lasting.close();
+    if lasting.is_empty() {
+        return;
+    }
+    drop(writeln!(std::io::stderr(), "proxmox-mcp: what was begun is taken back first; a signal ends that, too"));
+    let mut signals = signals::endings();
+    tokio::select! {
+        () = lasting.wait() => {}
+        _ = signals.recv() => {}
     }
 }
 

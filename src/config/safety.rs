@@ -28,6 +28,8 @@ pub struct Safety {
     pub confirm: confirm::Settings,
     /// Where changes are recorded.
     pub audit_file: Option<PathBuf>,
+    /// Where calls that do several things are on record while they go on.
+    pub state_dir: Option<PathBuf>,
     /// Which tools a model is told of.
     pub face: Face,
     /// By whose names a caller knows them.
@@ -56,6 +58,7 @@ pub fn safety(lookup: &mut Lookup<'_>) -> Result<Safety> {
         freeze: file(lookup, &table::FREEZE_FILE)?,
     };
     let audit_file = file(lookup, &table::AUDIT_FILE)?;
+    let state_dir = file(lookup, &table::STATE_DIR)?.or_else(|| usual_state_dir(lookup));
     let face = lookup.parsed(&table::FACE, "full or router", Face::Full, Face::parse)?;
     let names = tool_names(lookup)?;
     if face == Face::Router && names != tool_names::Names::Native {
@@ -65,7 +68,19 @@ pub fn safety(lookup: &mut Lookup<'_>) -> Result<Safety> {
         ))
         .hint("set one of the two"));
     }
-    Ok(Safety { policy, confirm: confirm(lookup)?, audit_file, face, tool_names: names })
+    Ok(Safety { policy, confirm: confirm(lookup)?, audit_file, state_dir, face, tool_names: names })
+}
+
+/// Where systemd says, or where the user's programs keep such things.
+fn usual_state_dir(lookup: &Lookup<'_>) -> Option<PathBuf> {
+    let from = |name: &str, rest: &[&str]| {
+        let start = PathBuf::from(lookup.environment(name)?);
+        start.is_absolute().then(|| rest.iter().fold(start, |path, part| path.join(part)))
+    };
+    from("STATE_DIRECTORY", &[])
+        .or_else(|| from("XDG_STATE_HOME", &["proxmox-mcp"]))
+        .or_else(|| from("HOME", &[".local", "state", "proxmox-mcp"]))
+        .or_else(|| from("LOCALAPPDATA", &["proxmox-mcp"]))
 }
 
 /// By whose names callers know the tools.

@@ -279,6 +279,11 @@ impl<'a> Lookup<'a> {
         }
     }
 
+    /// A variable that is no setting of ours.
+    pub fn environment(&self, name: &str) -> Option<&str> {
+        filled(self.inputs.env.get(name))
+    }
+
     pub fn read(&self, path: &Path) -> std::io::Result<String> {
         (self.read)(path)
     }

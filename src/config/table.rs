@@ -261,6 +261,7 @@ pub static SETTINGS: &[&Setting] = &[
     &CONFIRM_FALLBACK,
     &CONFIRM_TOOLS,
     &AUDIT_FILE,
+    &STATE_DIR,
     &KEY,
     &HTTP,
     &REST,

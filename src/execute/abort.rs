@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::send_even_so;
+use super::sender;
 use crate::{
     app::{App, Cluster},
     audit::{End, Intent},
@@ -56,7 +56,7 @@ async fn try_stop(cx: &Cx<'_>, reader: &Reader<'_>, upid: &Upid) -> Result<Stopp
     if let Some(status) = still.task_status(upid).await? {
         return Ok(Stopped::Before(status));
     }
-    send_even_so(cx, reader, &cx.app.policy().approve_abort(upid)?).await?;
+    sender(cx).send(reader, &cx.app.policy().approve_abort(upid)?).await?;
     Ok(match cx.client.waiter().watch(cx.client, upid, &GRACE, &scope).await {
         Ok(Waited::Done(end)) if end.status.is_success() => Stopped::Before(end.status),
         Ok(Waited::Done(end)) => Stopped::Ended(end.status),

@@ -188,7 +188,7 @@ async fn ask(call: &Call<'_>, message: String) -> Result<Said> {
     let request = ServerRequest::ElicitRequest(form(message)?);
     let asked = call.context.peer.send_cancellable_request(request, PeerRequestOptions::no_options()).await;
     let mut asked = asked.map_err(|e| unasked(&e))?;
-    let waiting = || Update { percent: None, message: "waiting for a person to confirm".to_owned() };
+    let waiting = || Update::new(None, "waiting for a person to confirm");
     call.progress.report(waiting());
     let mut signs = interval_at(Instant::now() + SIGN_OF_LIFE, SIGN_OF_LIFE);
     let late = sleep(GOOD_FOR);

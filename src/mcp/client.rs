@@ -29,7 +29,7 @@ struct Listener {
 impl ClientHandler for Listener {
     async fn on_progress(&self, note: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         let percent = note.total.map(|total| note.progress / total * 100.0);
-        self.progress.report(Update { percent, message: note.message.unwrap_or_default() });
+        self.progress.report(Update::new(percent, note.message.unwrap_or_default()));
     }
 }
 

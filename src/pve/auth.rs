@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::Auth,
     error::{Error, Kind, Result},
+    key::Key,
 };
 
 /// Renewed from this age on, while the old ticket (two hours) still serves everybody else.
@@ -112,6 +113,14 @@ impl Credentials {
 
     pub fn is_token(&self) -> bool {
         matches!(self.auth, Auth::Token { .. })
+    }
+
+    /// A key that only those have who have these credentials.
+    pub fn key(&self) -> Key {
+        match &self.auth {
+            Auth::Token { secret, .. } => Key::new(secret),
+            Auth::Password { password, .. } => Key::new(password),
+        }
     }
 
     /// What to send with a request; logs in first where there is no usable ticket. A ticket that is only getting old

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     config::{ClusterConfig, Endpoint, own_name, table::FINGERPRINT},
     error::{Error, Kind, Result},
+    key::Key,
     policy::Approved,
 };
 
@@ -152,6 +153,11 @@ impl Client {
     /// The guests of this cluster.
     pub fn resources(&self) -> &ResourceCache {
         &self.0.resources
+    }
+
+    /// A key that only those have who have this cluster's credentials.
+    pub fn key(&self) -> Key {
+        self.0.credentials.key()
     }
 
     /// Waits for tasks of this cluster.

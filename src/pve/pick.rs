@@ -31,6 +31,16 @@ impl Vmids {
         held.insert(vmid, Instant::now()).is_none()
     }
 
+    /// Takes all of these, or none where another call holds one of them.
+    pub fn take_all(&self, vmids: &[u32]) -> bool {
+        let mut held = self.held();
+        let free = !vmids.iter().any(|vmid| held.contains_key(vmid));
+        if free {
+            held.extend(vmids.iter().map(|vmid| (*vmid, Instant::now())));
+        }
+        free
+    }
+
     /// Gives back one that was not used after all.
     pub fn release(&self, vmid: u32) {
         self.held().remove(&vmid);

@@ -144,6 +144,14 @@ impl Request {
         (force && gone.peek().is_some()) || gone.any(|key| key.starts_with("unused"))
     }
 
+    /// Whether it downloads the file that the other one deletes.
+    pub fn fetches(&self, delete: &Self) -> bool {
+        let Some(base) = self.path.strip_suffix("/download-url") else { return false };
+        let (Some(file), Some(content)) = (self.param_of("filename"), self.param_of("content")) else { return false };
+        let storage = decode(base.rsplit('/').next().unwrap_or_default());
+        delete.path == format!("{base}/content/{}", encode(&format!("{storage}:{content}/{file}")))
+    }
+
     /// A rollback, or a restore over a guest.
     fn replaces(&self) -> bool {
         self.path.ends_with("/rollback") || (self.method == Method::POST && self.is_restore_over())

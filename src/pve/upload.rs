@@ -188,7 +188,7 @@ impl Upload {
             let percent = Some(now.min(99) as f64);
             let message =
                 format!("sending {}: {} of {} MiB", self.file.name, (before + bytes) >> 20, self.file.size >> 20);
-            self.state.progress.report(Update { percent, message });
+            self.state.progress.report(Update::new(percent, message));
         }
     }
 

@@ -193,7 +193,7 @@ impl Wait<'_> {
         let note = format!("node {} does not answer ({error})", self.upid.node);
         let message = format!("{note}; still trying");
         self.view.fell_silent(note);
-        self.scope.progress.report(Update { percent: self.view.percent(), message });
+        self.scope.progress.report(Update::new(self.view.percent(), message));
     }
 
     /// Reads the log while the task runs. For the eyes only: errors are left to the looks at the status.
@@ -267,7 +267,7 @@ impl Wait<'_> {
             }
         }
         if end.status.is_success() {
-            self.scope.progress.report(Update { percent: Some(100.0), message: format!("TASK {}", end.status) });
+            self.scope.progress.report(Update::new(Some(100.0), format!("TASK {}", end.status)));
         }
         end
     }

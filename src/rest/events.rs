@@ -41,7 +41,7 @@ where
     response
 }
 
-fn progress(Update { percent, message }: Update) -> Event {
+fn progress(Update { percent, message, .. }: Update) -> Event {
     let mut data = Map::new();
     data.extend(percent.map(|percent| ("percent".to_owned(), json!(percent))));
     data.insert("message".to_owned(), message.into());

@@ -1,7 +1,7 @@
 //! What the guest agent of a VM does: answers, runs commands, reads and writes files, sets passwords, trims.
 
 mod bytes;
-mod exec;
+pub(crate) mod exec;
 mod files;
 mod info;
 

@@ -198,7 +198,7 @@ pub async fn checksum(pve: &Reader<'_>, file: &FilePart, algorithm: &str) -> Res
         if percent >= told + 10 {
             told = percent;
             let message = format!("checksum of {}: {percent} %", file.name);
-            pve.scope().progress.report(Update { percent: None, message });
+            pve.scope().progress.report(Update::new(None, message));
         }
     }
     Ok(sum.hex())

@@ -52,6 +52,7 @@ mod upload;
 mod users;
 mod volumes;
 
+pub(crate) use agent::exec as commands;
 pub use list::Page;
 
 /// Family name → its tools, in the order in which documents show them.

@@ -185,6 +185,14 @@ pub static AUDIT_FILE: Setting = Setting {
     help: "Records every change, a JSON object a line, each with a keyed hash of the one before. What cannot be recorded is not done.",
     ..SAFETY
 };
+pub static STATE_DIR: Setting = Setting {
+    name: "PROXMOX_STATE_DIR",
+    flag: "state-dir",
+    value: "DIRECTORY",
+    example: "/var/lib/proxmox-mcp",
+    help: "Where calls that do several things are on record while they go on, for proxmox-mcp resume, should the program be killed. Default: $STATE_DIRECTORY, $XDG_STATE_HOME/proxmox-mcp or ~/.local/state/proxmox-mcp.",
+    ..SAFETY
+};
 pub static KEY: Setting = Setting {
     name: "PROXMOX_KEY",
     flag: "key-file",

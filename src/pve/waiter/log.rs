@@ -70,7 +70,7 @@ impl View {
         }
         seen.line = Some(line.clone());
         let percent = seen.percent;
-        Ok((before != (percent, Some(line.clone()))).then_some(Update { percent, message: line }))
+        Ok((before != (percent, Some(line.clone()))).then_some(Update::new(percent, line)))
     }
 
     /// The last lines, cleaned.

@@ -49,7 +49,7 @@ impl Waiter {
                     Err(error) if is_silence(&error) => format!("node {} does not answer ({error})", guest.node),
                     Err(error) => return Err(error),
                 };
-                scope.progress.report(Update { percent: None, message: now });
+                scope.progress.report(Update::new(None, now));
                 sleep(pause(started.elapsed(), options.poll_interval)).await;
             }
         };

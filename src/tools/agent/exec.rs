@@ -92,6 +92,9 @@ struct Status {
 /// Bytes of each output that are returned: it can be 16 MiB, and whoever reads it may have to pay for each word.
 const MOST_OUTPUT: usize = 64 << 10;
 
+/// The same, where the command is one of several steps.
+pub(crate) const FEW: usize = 4 << 10;
+
 /// Standard input, in bytes.
 const MOST_INPUT: usize = 64 << 10;
 
@@ -228,7 +231,7 @@ impl Query for GuestExecStatus {
 
 /// Looks at a process until it has ended or the time is up: quickly at first, for most commands take no time. Once it has
 /// ended the agent hands its output out once, so every answer with an end is returned.
-async fn follow(pve: &Reader<'_>, path: String, pid: u64, wait: WaitOptions) -> Result<Ran> {
+pub(crate) async fn follow(pve: &Reader<'_>, path: String, pid: u64, wait: WaitOptions) -> Result<Ran> {
     /// What may pass: a guest too busy to answer, an agent that is started anew, a node that is slow.
     const FAILURES: u32 = 5;
     const BRIEF: Duration = Duration::from_millis(100);
@@ -256,7 +259,7 @@ async fn follow(pve: &Reader<'_>, path: String, pid: u64, wait: WaitOptions) -> 
         if passed >= told + Duration::from_secs(2) {
             told = passed;
             let message = format!("process {pid} runs, {} s", passed.as_secs());
-            pve.scope().progress.report(Update { percent: None, message });
+            pve.scope().progress.report(Update::new(None, message));
         }
         tokio::select! {
             () = tokio::time::sleep(pause.min(left)) => {}
@@ -320,8 +323,13 @@ impl Ran {
         }
     }
 
+    /// With exit code 0.
+    pub(crate) fn ended_well(&self) -> bool {
+        !self.running && self.exit_code == Some(0)
+    }
+
     /// With no more than so much of each output.
-    fn shortened(mut self, most: usize) -> Self {
+    pub(crate) fn shortened(mut self, most: usize) -> Self {
         let mut left_out = Vec::new();
         for (name, output) in [("stdout", &mut self.stdout), ("stderr", &mut self.stderr)] {
             let Some(text) = output.as_mut().filter(|text| text.len() > most) else { continue };
