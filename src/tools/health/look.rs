@@ -84,7 +84,7 @@ impl<'a> Look<'a> {
     pub async fn new(pve: &'a Reader<'a>, args: &'a Health) -> Result<Self> {
         let storages = Request::get("/cluster/resources").param("type", "storage");
         let (nodes, guests, storages) =
-            tokio::join!(pve.nodes(), in_time(pve.resources()), in_time(pve.request(&storages)));
+            tokio::join!(pve.nodes(), in_time(pve.resources_now()), in_time(pve.request(&storages)));
         let mut look = Self {
             pve,
             args,

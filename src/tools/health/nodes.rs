@@ -1,6 +1,6 @@
 //! What each node has to look after by itself: package updates, certificates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -32,13 +32,19 @@ async fn updates(look: &Look<'_>) -> Told {
     let mut told = Told::default();
     let nodes = look.nodes.iter().map(|node| node.node.as_str());
     let answers = look.each::<Vec<Package>>(&mut told, nodes, |request| request, "apt/update").await;
+    // Nodes of one cluster mostly wait for the same.
+    let mut waiting: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (node, packages) in answers.iter().filter(|(_, packages)| !packages.is_empty()) {
         let of_proxmox = packages.iter().filter(|package| package.origin.as_deref() == Some("Proxmox")).count();
         let kernel = packages.iter().any(|package| package.package.starts_with("proxmox-kernel"));
         let kernel = if kernel { ", with a new kernel" } else { "" };
         let evidence = format!("{} packages wait, {of_proxmox} of them from Proxmox{kernel}", packages.len());
-        let finding = Finding::new(Severity::Info, format!("node {node}"), evidence);
-        told.find(finding.help("proxmox-list-updates", &json!({"node": node})));
+        waiting.entry(evidence).or_default().push(node);
+    }
+    for (evidence, nodes) in waiting {
+        let subject = format!("{} {}", if nodes.len() == 1 { "node" } else { "nodes" }, nodes.join(", "));
+        let first = json!({"node": nodes.first()});
+        told.find(Finding::new(Severity::Info, subject, evidence).help("proxmox-list-updates", &first));
     }
     told
 }

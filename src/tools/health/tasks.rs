@@ -1,6 +1,6 @@
 //! Tasks that failed in the last day.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use serde_json::json;
 
@@ -46,54 +46,56 @@ async fn tasks(look: &Look<'_>) -> Told {
     told
 }
 
+/// What tells one thing that was done from another: type, id, and the node where the id means something there only.
+type Deed<'a> = (&'a str, &'a str, &'a str);
+
+fn deed(row: &TaskRow) -> Deed<'_> {
+    let of_guest = row.id.parse::<u32>().is_ok();
+    (&row.kind, &row.id, if of_guest { "" } else { &row.node })
+}
+
 /// Failures of the same kind on the same thing.
 struct Group<'a> {
     count: usize,
     last: &'a TaskRow,
-    words: String,
+    end: ExitStatus,
 }
 
-fn groups<'a>(all: impl Iterator<Item = &'a TaskRow> + Clone, since: i64) -> Vec<Finding> {
-    let mut groups: BTreeMap<(&str, &str), Group<'_>> = BTreeMap::new();
-    let mut well: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+fn groups<'a>(all: impl Iterator<Item = &'a TaskRow>, since: i64) -> Vec<Finding> {
+    let mut groups: BTreeMap<Deed<'_>, Group<'_>> = BTreeMap::new();
+    let mut well: BTreeMap<Deed<'_>, i64> = BTreeMap::new();
     for row in all {
-        let key = (row.kind.as_str(), row.id.as_str());
-        let words = match row.end() {
-            Some(ExitStatus::Ok | ExitStatus::Warnings(_)) => {
-                let time = well.entry(key).or_default();
-                *time = row.starttime.max(*time);
-                continue;
+        let Some(end) = row.end() else { continue };
+        if end.is_success() {
+            let time = well.entry(deed(row)).or_default();
+            *time = row.starttime.max(*time);
+        } else if row.starttime >= since {
+            let group = groups.entry(deed(row)).or_insert_with(|| Group { count: 0, last: row, end: end.clone() });
+            group.count += 1;
+            if row.starttime >= group.last.starttime {
+                (group.last, group.end) = (row, end);
             }
-            Some(ExitStatus::Unexpected) => "stopped or killed".to_owned(),
-            Some(ExitStatus::Failed(words)) => words,
-            None => continue,
-        };
-        if row.starttime < since {
-            continue;
-        }
-        match groups.get_mut(&key) {
-            Some(group) => {
-                group.count += 1;
-                if row.starttime >= group.last.starttime {
-                    (group.last, group.words) = (row, words);
-                }
-            }
-            None => drop(groups.insert(key, Group { count: 1, last: row, words })),
         }
     }
-    let mut found: Vec<_> = groups.into_iter().collect();
-    found.sort_by_key(|(_, group)| (std::cmp::Reverse(group.count), -group.last.starttime));
-    let finding = |((kind, id), group): ((&str, &str), Group<'_>)| {
-        let Group { count, last, words } = group;
-        let again = well.get(&(kind, id)).is_some_and(|time| *time > last.starttime);
-        let stopped = words == "stopped or killed";
-        let severity = if again || stopped { Severity::Info } else { Severity::Warning };
-        let times = if count == 1 { "failed".to_owned() } else { format!("failed {count} times") };
-        let at = iso(u64::try_from(last.starttime).unwrap_or_default());
-        let since = if again { "; it went well since" } else { "" };
-        let evidence = format!("{times}, last at {at} on {}: {}{since}; {}", last.node, words.trim(), last.upid);
-        let subject = if id.is_empty() { kind.to_owned() } else { format!("{kind} {id}") };
-        Finding::new(severity, subject, evidence).help("proxmox-task-log", &json!({"upid": last.upid}))
+    let mut found: Vec<(Deed<'_>, Group<'_>)> = groups.into_iter().collect();
+    found.sort_by_key(|(_, group)| (Reverse(group.count), Reverse(group.last.starttime)));
+    found.into_iter().map(|(deed, group)| finding(deed, &group, well.get(&deed).copied())).collect()
+}
+
+/// `well`: when the same went well last.
+fn finding((kind, id, _): Deed<'_>, group: &Group<'_>, well: Option<i64>) -> Finding {
+    let Group { count, last, end } = group;
+    let again = well.is_some_and(|time| time > last.starttime);
+    let (severity, words) = match end {
+        // Somebody stopped it, or its node went down.
+        ExitStatus::Unexpected => (Severity::Info, "stopped before its end".to_owned()),
+        _ if again => (Severity::Info, end.to_string()),
+        _ => (Severity::Warning, end.to_string()),
     };
-    found.into_iter().map(finding).collect()
+    let times = if *count == 1 { "failed".to_owned() } else { format!("failed {count} times, last") };
+    let at = iso(u64::try_from(last.starttime).unwrap_or_default());
+    let since = if again { "; it went well since" } else { "" };
+    let evidence = format!("{times} at {at} on {}: {}{since}", last.node, words.trim());
+    let subject = format!("{kind} {id}");
+    Finding::new(severity, subject.trim(), evidence).help("proxmox-task-log", &json!({"upid": last.upid}))
 }
