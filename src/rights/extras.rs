@@ -71,6 +71,7 @@ const EXTRAS: &[Extra] = &[
         &["VM.Audit"],
         None,
     ),
+    (&["proxmox-health"], GUEST, &["VM.Backup"], Some("backups of guests")),
     (&["proxmox-list-infrastructure", "proxmox-health"], STORAGE, &["Datastore.Audit"], None),
     (
         &["proxmox-list-os-templates"],

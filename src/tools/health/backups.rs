@@ -39,6 +39,8 @@ struct Newest {
     storage: Option<String>,
     /// Every storage was read.
     whole: bool,
+    /// Those of all guests are listed.
+    seen: bool,
 }
 
 /// What is wrong with a guest's backups, worst first.
@@ -47,6 +49,8 @@ enum Lack {
     Everything,
     Backup,
     Recent,
+    /// A job; whether there is a backup, nobody may know.
+    JobUnseen,
     Job,
     YoungJob,
 }
@@ -72,7 +76,8 @@ async fn backups(look: &Look<'_>) -> Told {
             (Some(last), Some(false)) if last >= limit => Lack::Job,
             (Some(last), _) if last >= limit => continue,
             (None, Some(false)) if young => Lack::YoungJob,
-            (None, _) if young => continue,
+            (None, Some(false)) if !newest.seen => Lack::JobUnseen,
+            (None, _) if young || !newest.seen => continue,
             (Some(_), _) => Lack::Recent,
             (None, Some(false)) => Lack::Everything,
             (None, _) => Lack::Backup,
@@ -80,7 +85,8 @@ async fn backups(look: &Look<'_>) -> Told {
         let evidence = match (last, made.get(&guest.vmid).filter(|_| young)) {
             (Some(last), _) => format!("the newest backup is of {} ({} days)", date(last), look.days(last)),
             (None, Some(made)) => format!("made on {}", date(*made)),
-            (None, None) => "no backup at all".to_owned(),
+            (None, None) if newest.seen => "no backup at all".to_owned(),
+            (None, None) => "whether it has a backup is not known".to_owned(),
         };
         let job = if has_job == Some(false) { ", and it is in no backup job" } else { "" };
         lacks.entry(lack).or_default().push((guest, format!("{evidence}{job}")));
@@ -100,12 +106,13 @@ fn tell<'a>(look: &Look<'_>, told: &mut Told, newest: &Newest, (lack, guests): (
         Lack::Everything => (Severity::Warning, "no backup at all, and in no backup job".to_owned()),
         Lack::Backup => (Severity::Warning, "no backup at all".to_owned()),
         Lack::Recent => (Severity::Warning, format!("no backup in {days} days")),
+        Lack::JobUnseen => (Severity::Warning, "in no backup job".to_owned()),
         Lack::Job => (Severity::Info, "in no backup job, though backed up".to_owned()),
         Lack::YoungJob => (Severity::Info, format!("made in the last {days} days, and in no backup job")),
     };
     let words = if newest.whole { words } else { format!("{words}, on the storages that could be read") };
     let help = |guest: &Resource| {
-        if matches!(lack, Lack::Job | Lack::YoungJob) {
+        if matches!(lack, Lack::JobUnseen | Lack::Job | Lack::YoungJob) {
             return ("proxmox-list-backup-jobs", json!({}));
         }
         let mut arguments = json!({"vmid": guest.vmid});
@@ -130,7 +137,7 @@ async fn newest(look: &Look<'_>) -> (Option<Newest>, Vec<(String, String)>) {
     };
     told.unchecked.extend(missing.into_iter().map(|why| ("backups".to_owned(), why)));
     let work = stores.iter().map(|store| async move { (store, backups_on(look, store).await) });
-    let mut newest = Newest { of: BTreeMap::new(), storage: None, whole: true };
+    let mut newest = Newest { of: BTreeMap::new(), storage: None, whole: true, seen: true };
     let mut best = None;
     for (store, answer) in look.side_by_side(work.collect()).await {
         let Some(rows) = told.unless(&format!("backups on {}", store.storage), answer) else { continue };
@@ -145,6 +152,10 @@ async fn newest(look: &Look<'_>) -> (Option<Newest>, Vec<(String, String)>) {
         }
     }
     newest.whole = told.unchecked.is_empty();
+    newest.seen = look.may("/vms", &["VM.Backup"]).await || look.may("/storage", &["Datastore.Allocate"]).await;
+    if !newest.seen {
+        told.unchecked("backups", "only those of guests that this token has VM.Backup on are listed");
+    }
     (Some(newest), told.unchecked)
 }
 
