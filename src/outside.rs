@@ -71,6 +71,8 @@ fn is_text(key: &str) -> bool {
         "description" | "comment" | "comments" | "notes" | "backup_notes" | "tags" | "title" | "headline" | "alias" | "pending_changes"
         // What they call them, and what guests call themselves.
             | "name" | "hostname"
+        // What is quoted of all that.
+            | "evidence"
         // What tasks, journals and programs print.
             | "log" | "lines" | "stdout" | "stderr" | "out-data" | "err-data"
         // Whatever an agent or the API answered.

@@ -21,6 +21,7 @@ mod files;
 mod firewall;
 mod guests;
 mod ha;
+mod health;
 mod list;
 mod log_lines;
 mod media;
@@ -86,6 +87,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("ansible", ansible::TOOLS),
     ("tasks", tasks::TOOLS),
     ("cluster", cluster::TOOLS),
+    ("health", health::TOOLS),
     ("ha", ha::TOOLS),
     ("node_system", node_system::TOOLS),
     ("node_power", node_power::TOOLS),
