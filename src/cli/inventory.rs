@@ -1,7 +1,10 @@
 //! `inventory`: all guests for Ansible, as its inventory scripts say it (`--list`, `--host NAME`), or as a file. Only that on stdout;
 //! what is missing is told on stderr.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, Value, json};
@@ -75,7 +78,9 @@ pub async fn run(config: &Config, args: &ArgMatches) -> Result<ExitCode> {
         let (cluster, error) = (failed["cluster"].as_str(), failed["error"].as_str());
         complain(&format!("cluster {}: {}", cluster.unwrap_or_default(), error.unwrap_or_default()));
     }
-    for note in made["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    // Ansible shows all that a script says there as an error: hints are for people.
+    let hints = if std::io::stderr().is_terminal() { made["notes"].as_array() } else { None };
+    for note in hints.into_iter().flatten().filter_map(Value::as_str) {
         complain(note);
     }
     let text = made["inventory"].as_str().unwrap_or_default();
