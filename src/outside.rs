@@ -70,7 +70,7 @@ fn is_text(key: &str) -> bool {
         // What people write about things.
         "description" | "comment" | "comments" | "notes" | "backup_notes" | "tags" | "title" | "headline" | "alias" | "pending_changes"
         // What they call them, and what guests call themselves.
-            | "name" | "hostname"
+            | "name" | "hostname" | "inventory"
         // What tasks, journals and programs print.
             | "log" | "lines" | "stdout" | "stderr" | "out-data" | "err-data"
         // Whatever an agent or the API answered.
