@@ -58,8 +58,10 @@ pub trait Together: Query {
 #[derive(Clone, Copy)]
 pub(crate) struct Joining {
     pub of_each: fn(&mut Map<String, Value>),
-    pub join: fn(Map<String, Value>, Vec<(&str, Value)>) -> Result<Answer>,
+    pub join: Join,
 }
+
+type Join = fn(Map<String, Value>, Vec<(&str, Value)>) -> Result<Answer>;
 
 /// A tool that changes something: it returns the plan, and the one path ([`crate::call`]) runs it.
 pub trait Action: Tool {

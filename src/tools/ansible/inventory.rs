@@ -26,32 +26,36 @@ const NAMED: usize = 20;
 /// What Ansible means something else by.
 const RESERVED: [&str; 3] = [ALL, "ungrouped", "localhost"];
 
-/// Make an Ansible inventory of all guests (or some): groups by node, pool, tag, OS, status, kind; addresses from agents or configuration.
+/// Make an Ansible inventory of guests, with addresses and groups by node, pool, tag, OS, status.
 #[derive(Deserialize, JsonSchema)]
 pub struct Inventory {
     #[serde(default)]
     format: Format,
+    #[schemars(inner(range(min = 100, max = 999_999_999)))]
     vmids: Option<Vec<u32>>,
-    /// `web-*`
+    /// web-*
     name: Option<String>,
     node: Option<String>,
     pool: Option<String>,
     tag: Option<String>,
     status: Option<Status>,
+    /// Only VMs, or containers.
     kind: Option<GuestKind>,
     #[schemars(length(min = 1))]
     ssh_user: Option<String>,
-    /// By group: `{"tag_db": "admin"}`.
+    /// By group: {"tag_db": "admin"}
     #[serde(default)]
     users: BTreeMap<String, String>,
     #[schemars(length(min = 1))]
     ssh_private_key_path: Option<String>,
-    /// By group.
+    /// As users.
     #[serde(default)]
     keys: BTreeMap<String, String>,
     #[schemars(range(min = 1, max = 65_535))]
     port: Option<u16>,
+    /// In the guest, or its device: net1.
     prefer_interface: Option<String>,
+    /// Rather than IPv4.
     #[serde(default)]
     ipv6: bool,
 }
