@@ -70,7 +70,7 @@ fn is_text(key: &str) -> bool {
         // What people write about things.
         "description" | "comment" | "comments" | "notes" | "backup_notes" | "tags" | "title" | "headline" | "alias" | "pending_changes"
         // What they call them, and what guests call themselves.
-            | "name" | "hostname"
+            | "name" | "hostname" | "inventory"
         // What is quoted of all that.
             | "evidence"
         // What tasks, journals and programs print.

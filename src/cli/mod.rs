@@ -1,4 +1,5 @@
-//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`, `mint`, `audit`, `resume`, `health`. Stdout is for results only;
+//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`, `mint`, `audit`, `resume`, `health`,
+//! `inventory`. Stdout is for results only;
 //! logs, progress and errors go to stderr.
 
 use std::{ffi::OsString, io::Write, process::ExitCode, sync::Arc};
@@ -19,6 +20,7 @@ mod call;
 mod demo;
 mod doctor;
 mod health;
+mod inventory;
 mod logging;
 mod mint;
 mod resume;
@@ -59,6 +61,7 @@ pub fn command() -> Command {
         .subcommand(audit::command())
         .subcommand(resume::command())
         .subcommand(health::command())
+        .subcommand(inventory::command())
 }
 
 /// Runs the program.
@@ -114,6 +117,7 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
         Some(("call", args)) => call::run(&config, args).await,
         Some(("resume", args)) => resume::run(&config, args).await,
         Some(("doctor", args)) => doctor::run(&config, args).await,
+        Some(("inventory", args)) => inventory::run(&config, args).await,
         Some((other, _)) => Err(Error::internal(format!("no command {other}"))),
     }
 }

@@ -4,7 +4,7 @@
 use crate::tool::Entry;
 
 mod agent;
-mod ansible;
+pub(crate) mod ansible;
 mod api;
 mod applied;
 mod backup_jobs;
