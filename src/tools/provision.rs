@@ -1,0 +1,11 @@
+//! Whole machines in one call: made, started, waited for. What VMs and containers share is here: their names, numbers,
+//! addresses and nodes.
+
+#![expect(dead_code, reason = "the tools are made of it")]
+
+mod names;
+mod numbers;
+
+use crate::tool::Entry;
+
+pub const TOOLS: &[Entry] = &[];
