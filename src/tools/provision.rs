@@ -3,6 +3,7 @@
 
 #![expect(dead_code, reason = "the tools are made of it")]
 
+mod addresses;
 mod names;
 mod numbers;
 
