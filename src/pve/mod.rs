@@ -48,7 +48,7 @@ pub use observe::{Event, Observer};
 pub use options::Options;
 pub use perl::{Perl, from_slice};
 pub use pick::{NodeHere, StorageHere};
-pub use place::Place;
+pub use place::{Place, undecided};
 pub use property_string::PropertyString;
 pub use reader::Reader;
 pub use request::{Param, Request, decode, encode};

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Reader, Request};
+use super::{Reader, Request, undecided};
 use crate::error::{Error, Result};
 
 /// Any storage that will do, where there are several.
@@ -62,11 +62,7 @@ impl Reader<'_> {
         let nodes = self.nodes().await?;
         match nodes.as_slice() {
             [only] => Ok(only.node.clone()),
-            several => {
-                let online: Vec<&str> = several.iter().filter(|n| n.is_online()).map(|n| n.node.as_str()).collect();
-                Err(Error::bad_argument("node: missing; expected the name of a node")
-                    .hint(format!("online: {}; or set PROXMOX_DEFAULT_NODE", online.join(", "))))
-            }
+            several => Err(undecided(several)),
         }
     }
 

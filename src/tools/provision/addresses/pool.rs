@@ -78,9 +78,8 @@ impl Block {
             return Err(wrong(&format!(": the prefix length is a number from 1 to {bits}")));
         }
         let first = number(first);
-        let mask = (u128::MAX >> (128 - u32::from(bits))) & !((1u128 << (bits - length)) - 1).min(u128::MAX);
-        let network = first & mask;
-        let end = network | ((1u128 << (bits - length)) - 1);
+        let rest = (1u128 << (bits - length)) - 1;
+        let (network, end) = (first & !rest, first | rest);
         let block = |first, last, one| Self { first, last, length, v6, one };
         let Some(last) = last else {
             // The address of a network stands for all that are in it.
