@@ -12,6 +12,8 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,7 +23,7 @@ pub use self::{
 };
 use crate::{
     plan::UndoCall,
-    pve::{GuestKind, Request, encode},
+    pve::{GuestKind, Request, Within, encode},
 };
 
 /// Everything that one call does, lane by lane.
@@ -56,6 +58,12 @@ pub struct Lane {
     pub vmid: Option<u32>,
     /// The VMID was chosen and not given: if another takes it first, the lane gets the next free one.
     pub chosen: bool,
+    /// Where that free one has to lie.
+    #[serde(default)]
+    pub within: Within,
+    /// What its guest gets for itself: no other call gives it out meanwhile.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// Begun when all lanes of lower stages have ended.
     pub stage: u32,
     /// What the result says of it beside what came of it.

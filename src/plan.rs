@@ -1,5 +1,7 @@
 //! What an action is going to do (a plan: the exact requests, in order) and what came of it (an outcome).
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -151,6 +153,10 @@ impl Plan {
     pub fn chosen(&self) -> Vec<u32> {
         let lanes = self.lanes.iter().flat_map(|lanes| &lanes.lanes).filter(|lane| lane.chosen);
         self.chosen_vmid.into_iter().chain(lanes.filter_map(|lane| lane.vmid)).collect()
+    }
+    /// The addresses that its guests get.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.lanes.iter().flat_map(|lanes| &lanes.lanes).flat_map(|lane| lane.addresses.iter().copied()).collect()
     }
     /// The call that takes it back; `arguments` is an object.
     pub fn undo(self, tool: &'static str, arguments: Value) -> Self {

@@ -358,8 +358,9 @@ impl Engine {
         let reader = Reader::new(&self.way.client, &scope);
         let Some(from) = run.lane.vmid else { return Ok(()) };
         let to = loop {
-            let vmid = reader.next_vmid().await?;
-            if self.way.client.vmids().take(vmid) {
+            let free = reader.free_vmids(1, run.lane.within).await?;
+            let taken = free.into_iter().find(|vmid| self.way.client.vmids().take(*vmid));
+            if let Some(vmid) = taken {
                 break vmid;
             }
         };

@@ -9,6 +9,7 @@ mod vm;
 
 use serde_json::{Map, Value, json};
 
+pub(super) use self::lxc::Address;
 use crate::{pve::GuestKind, tool::*};
 
 pub const TOOLS: &[Entry] = &[

@@ -38,6 +38,7 @@ mod os_templates;
 mod permissions;
 mod pools;
 mod power;
+mod provision;
 mod replication;
 mod schedule;
 mod snapshots;
