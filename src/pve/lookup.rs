@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    AdoptQuery, Becomes, ExitStatus, Guest, GuestRef, Reader, Request, Resources, Upid, WaitOptions, Waited, Want,
-    waiter,
+    AdoptQuery, Becomes, ExitStatus, Guest, GuestRef, Live, Reader, Request, Resources, Upid, WaitOptions, Waited,
+    Want, waiter,
 };
 use crate::error::Result;
 
@@ -45,6 +45,14 @@ impl Reader<'_> {
     /// As [`Reader::get`].
     pub async fn resources_now(&self) -> Result<Arc<Resources>> {
         self.unless_cancelled(self.client().resources().fresh(self.client())).await
+    }
+
+    /// All guests as the nodes themselves list them now: their states are current.
+    ///
+    /// # Errors
+    /// As [`super::ResourceCache::live`].
+    pub async fn guests_live(&self) -> Result<Arc<Live>> {
+        self.unless_cancelled(self.client().resources().live(self.client())).await
     }
 
     /// Waits for a task to end well.

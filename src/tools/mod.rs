@@ -16,6 +16,7 @@ mod clusters;
 mod configure;
 mod create;
 mod delete;
+mod diff;
 mod disks;
 mod files;
 mod firewall;
@@ -84,6 +85,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("metrics", metrics::TOOLS),
     ("ansible", ansible::TOOLS),
     ("tasks", tasks::TOOLS),
+    ("diff", diff::TOOLS),
     ("cluster", cluster::TOOLS),
     ("ha", ha::TOOLS),
     ("node_system", node_system::TOOLS),
