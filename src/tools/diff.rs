@@ -104,7 +104,7 @@ impl Query for Diff {
         };
         let present = async {
             match self.save || saved.is_some() {
-                true => present::read(pve, &only).await.map(Some),
+                true => present::read(pve, &nodes, &only).await.map(Some),
                 false => Ok(None),
             }
         };
@@ -168,12 +168,11 @@ impl Diff {
 
     /// What tasks and the cluster's log tell.
     async fn since_time(&self, pve: &Reader<'_>, (since, only): (u64, &Only), mut draft: Draft) -> Result<Report> {
-        let guests = pve.resources().await?;
+        let guests = present::guests(pve).await?;
         let mut keys: BTreeSet<Key> = draft.history.events.keys().cloned().collect();
         let mut from_snapshot = Vec::new();
         let alone = only.0.as_ref().filter(|vmids| vmids.len() == 1).and_then(|vmids| vmids.first());
-        let alone = alone.and_then(|vmid| guests.vmid(*vmid)).map(Guest::from);
-        match &alone {
+        match alone.and_then(|vmid| guests.get(vmid)) {
             Some(guest) => match since_snapshot(pve, guest, since).await? {
                 Some((snapshot, found)) => {
                     draft
@@ -181,13 +180,13 @@ impl Diff {
                     keys.extend((!found.is_empty()).then(|| Key::guest(guest.vmid)));
                     from_snapshot = found;
                 }
-                None => draft.by_record_only(),
+                None => draft.by_record = true,
             },
-            None => draft.by_record_only(),
+            None => draft.by_record = true,
         }
         for key in keys {
             let found = if key.vmid().is_some() { std::mem::take(&mut from_snapshot) } else { Vec::new() };
-            draft.happened(&key, key.vmid().and_then(|vmid| guests.vmid(vmid)), found);
+            draft.happened(&key, key.vmid().and_then(|vmid| guests.get(&vmid)), found);
         }
         draft.finish(&self.page, false)
     }
@@ -220,7 +219,8 @@ impl Diff {
 /// What differs in a guest's configuration from its newest snapshot that was there at that time.
 async fn since_snapshot(pve: &Reader<'_>, guest: &Guest, since: u64) -> Result<Option<(String, Vec<Difference>)>> {
     /// Of the snapshot itself.
-    const NOT: [&str; 7] = ["lock", "parent", "runningcpu", "runningmachine", "snapstate", "snaptime", "vmstate"];
+    const NOT: [&str; 8] =
+        ["description", "lock", "parent", "runningcpu", "runningmachine", "snapstate", "snaptime", "vmstate"];
     #[derive(Deserialize)]
     struct Row {
         name: String,

@@ -87,6 +87,8 @@ pub struct History {
     pub unread: Vec<String>,
     /// How far the record goes.
     pub notes: Vec<String>,
+    /// The same of the cluster's log, which matters where something is missing.
+    pub log: Option<String>,
 }
 
 impl History {
@@ -167,22 +169,19 @@ pub async fn read(pve: &Reader<'_>, nodes: &[NodeHere], since: u64, only: &Only)
             };
             events.retain(|event| !is_told(event));
             events.extend(sets);
-            if !reads_log {
-                let who = pve.who();
-                history.notes.push(format!(
-                    "without Sys.Syslog on / only the entries of {who} itself in the cluster's log are seen"
-                ));
-            } else if let Some(time) = begins {
-                history
-                    .notes
-                    .push(format!("the cluster's log, which tells who changed options of VMs, begins {}", iso(time)));
-            }
+            let begins = begins
+                .map(|time| format!("the cluster's log, which tells who set options of VMs, begins {}", iso(time)));
+            let who = pve.who();
+            let own =
+                || format!("without Sys.Syslog on / only the entries of {who} itself in the cluster's log are seen");
+            history.log = if reads_log { begins } else { Some(own()) };
         }
         Err(e) if e.kind() == Fault::Cancelled => return Err(e),
         Err(e) => history.unread.push(format!("cluster log: {e}")),
     }
     name_clones(pve, &mut events).await;
-    events.sort_by_key(|event| event.time);
+    // Within a second by the node's own ticks.
+    events.sort_by_key(|event| (event.time, event.upid.as_ref().map(|upid| upid.pstart)));
     for event in events {
         if only.0.is_none() || event.object.vmid().is_some_and(|vmid| only.takes(vmid)) {
             history.events.entry(event.object.clone()).or_default().push(event);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::object::{Key, Kind, Object};
 use crate::{
     error::Kind as Fault,
-    pve::{encode, secrets},
+    pve::{NodeHere, encode, secrets},
     tool::*,
 };
 
@@ -63,17 +63,17 @@ pub struct Present {
 /// Reads all that is asked for.
 ///
 /// # Errors
-/// Where even the guests or the nodes cannot be listed.
-pub async fn read(pve: &Reader<'_>, only: &Only) -> Result<Present> {
+/// Where even the guests cannot be listed.
+pub async fn read(pve: &Reader<'_>, nodes: &[NodeHere], only: &Only) -> Result<Present> {
     let mut present = Present::default();
-    guests(pve, only, &mut present).await?;
+    configured(pve, only, nodes, &mut present).await?;
     if only.0.is_some() {
         return Ok(present);
     }
-    for node in pve.nodes().await? {
+    for node in nodes {
         let mut object = Object::default();
-        object.set("status", &node.status.into());
-        present.objects.insert(Key::new(Kind::Node, node.node), object);
+        object.set("status", &node.status.as_deref().into());
+        present.objects.insert(Key::new(Kind::Node, &*node.node), object);
     }
     let rows = LISTS.iter().map(async |list| {
         let request = Request::get(list.path).flag("full", list.kind == Kind::User);
@@ -163,20 +163,29 @@ async fn firewall(pve: &Reader<'_>) -> Result<Vec<(String, Object)>> {
     Ok(vec![("options".to_owned(), options), ("rules".to_owned(), object)])
 }
 
-/// The guests, each with its configuration. The cluster's list is some seconds behind as to states: the nodes' own tell.
-async fn guests(pve: &Reader<'_>, only: &Only, present: &mut Present) -> Result<()> {
+/// All guests. The cluster's list is some seconds behind as to states and names: the nodes' own tell.
+///
+/// # Errors
+/// As [`Reader::get`].
+pub async fn guests(pve: &Reader<'_>) -> Result<BTreeMap<u32, Guest>> {
     let (all, live) = tokio::try_join!(pve.resources_now(), pve.guests_live())?;
-    let states: BTreeMap<u32, &str> = live.guests.iter().map(|guest| (guest.vmid, guest.status.as_str())).collect();
-    let mut wanted: Vec<Guest> = all.iter().filter(|row| only.takes(row.vmid)).map(Guest::from).collect();
-    for guest in &mut wanted {
-        if let Some(status) = states.get(&guest.vmid) {
-            (*status).clone_into(&mut guest.status);
+    let mut guests: BTreeMap<u32, Guest> = all.iter().map(|row| (row.vmid, Guest::from(row))).collect();
+    for current in &live.guests {
+        if let Some(guest) = guests.get_mut(&current.vmid) {
+            guest.status.clone_from(&current.status);
+            guest.name.clone_from(&current.name);
         }
     }
-    let offline = |node: &str| live.silent.iter().any(|silent| silent.split(' ').next() == Some(node));
-    let asked = wanted.into_iter().map(async |guest| {
+    Ok(guests)
+}
+
+/// The guests, each with its configuration.
+async fn configured(pve: &Reader<'_>, only: &Only, nodes: &[NodeHere], present: &mut Present) -> Result<()> {
+    let guests = guests(pve).await?;
+    let offline = |name: &str| nodes.iter().any(|node| node.node == name && !node.is_online());
+    let asked = guests.into_values().filter(|guest| only.takes(guest.vmid)).map(async |guest| {
         let object = match offline(&guest.node) {
-            true => Err(Error::not_found(format!("{} does not answer", guest.node))),
+            true => Err(Error::not_found(format!("{} is offline", guest.node))),
             false => configuration(pve, Request::get(guest.path("config"))).await,
         };
         (guest, object)
@@ -208,7 +217,8 @@ pub async fn configuration(pve: &Reader<'_>, request: Request) -> Result<Object>
     let mut answer: Value = pve.request(&request).await?;
     secrets::mask(&request.path, &mut answer);
     let Value::Object(mut row) = answer else { return Ok(Object::default()) };
-    row.shift_remove("digest");
+    // Of the cluster's options: it is made of the tags that guests have.
+    row.retain(|key, _| key != "digest" && key != "allowed-tags");
     Ok(fields(&row))
 }
 

@@ -13,7 +13,7 @@ use super::{
     saved::Was,
     words::Being,
 };
-use crate::{pve::Resource, tool::*};
+use crate::tool::*;
 
 /// Guests that are asked at once what waits for their restart.
 const AT_ONCE: usize = 16;
@@ -113,12 +113,14 @@ pub struct Draft {
     notes: Vec<String>,
     until: u64,
     node: Option<String>,
+    /// Nothing is known but what is on record.
+    pub by_record: bool,
 }
 
 impl Draft {
     /// `node`: only what is or was there.
     pub fn new(history: History, until: u64, node: Option<&str>) -> Self {
-        Self { history, items: Vec::new(), notes: Vec::new(), until, node: node.map(str::to_owned) }
+        Self { history, items: Vec::new(), notes: Vec::new(), until, node: node.map(str::to_owned), by_record: false }
     }
 
     pub fn note(&mut self, note: String) {
@@ -126,7 +128,7 @@ impl Draft {
     }
 
     /// What the record has of an object, where nothing is known of how it was.
-    pub fn happened(&mut self, key: &Key, guest: Option<&Resource>, found: Vec<Difference>) {
+    pub fn happened(&mut self, key: &Key, guest: Option<&Guest>, found: Vec<Difference>) {
         let being = self.history.being(key);
         let change = match (being, guest) {
             (Being::Made, Some(_)) => Some("new"),
@@ -136,8 +138,8 @@ impl Draft {
         let own = (key.kind == Kind::Node).then(|| key.id.clone());
         let item = Item {
             key: key.clone(),
-            name: guest.and_then(|guest| guest.name.as_deref().map(str::to_owned)),
-            node: guest.map(|guest| guest.node.to_string()).or(own),
+            name: guest.and_then(|guest| guest.name.clone()),
+            node: guest.map(|guest| guest.node.clone()).or(own),
             change: change.or((!found.is_empty()).then_some("changed")),
             found,
         };
@@ -196,7 +198,7 @@ impl Draft {
     /// # Errors
     /// A cursor that no page gave.
     pub fn finish(self, page: &Page, digests: bool) -> Result<Report> {
-        let Self { history, items, mut notes, until, .. } = self;
+        let Self { history, items, mut notes, until, by_record, .. } = self;
         let total = items.len();
         let failures = |item: &Item| history.of(&item.key).iter().filter(|e| matches!(e.end, End::Failed(_))).count();
         let failed = items.iter().map(failures).sum();
@@ -223,19 +225,15 @@ impl Draft {
             });
         }
         notes.extend(history.notes);
-        if changes.iter().any(|change| change.by.is_none()) {
-            notes.push(WITHOUT_BY.to_owned());
-        }
+        let unclaimed = changes.iter().any(|change| change.by.is_none());
+        notes.extend(history.log.filter(|_| unclaimed || by_record));
+        notes.extend(unclaimed.then(|| WITHOUT_BY.to_owned()));
+        notes.extend(by_record.then(|| WHAT_A_TIME_HIDES.to_owned()));
         if digests && !changes.is_empty() {
             notes.push(DIGESTS.to_owned());
         }
         let total = Some(total);
         Ok(Report { total, failed, objects, changes, unread: history.unread, notes, next_cursor, ..Report::default() })
-    }
-
-    /// Says what a time cannot show.
-    pub fn by_record_only(&mut self) {
-        self.notes.push(WHAT_A_TIME_HIDES.to_owned());
     }
 }
 

@@ -44,7 +44,7 @@ const OF_GUESTS: &[(&str, Deed)] = &[
     ("suspend", deed("suspended", Touches::Status)),
     ("pause", deed("paused", Touches::Status)),
     ("resume", deed("resumed", Touches::Status)),
-    ("migrate", deed("migrated", Touches::Node)),
+    ("migrate", MIGRATED),
     ("config", deed("configured", Touches::Everything)),
     ("snapshot", deed("snapshot taken", Touches::Snapshots)),
     ("delsnapshot", deed("snapshot deleted", Touches::Snapshots)),
@@ -53,7 +53,11 @@ const OF_GUESTS: &[(&str, Deed)] = &[
     ("move", deed("disk moved", Touches::Disks)),
 ];
 
+const MIGRATED: Deed = deed("migrated", Touches::Node);
+
 const OTHERS: &[(&str, Deed)] = &[
+    // Of VMs, without the second m.
+    ("qmigrate", MIGRATED),
     // Of HA they say that it was asked for; what HA then does are tasks of its own.
     ("hastart", deed("HA asked to start", Touches::Status)),
     ("hastop", deed("HA asked to stop", Touches::Status)),
@@ -121,6 +125,7 @@ mod tests {
     fn types_of_both_kinds_of_guest_are_told_alike_and_a_backup_is_none_of_them() {
         let word = |kind| of(kind).map(|deed| deed.word);
         assert_eq!((word("qmstart"), word("vzstart")), (Some("started"), Some("started")));
+        assert_eq!((word("qmigrate"), word("vzmigrate")), (Some("migrated"), Some("migrated")));
         assert_eq!((word("vzdump"), word("srvrestart")), (Some("backed up"), None));
         assert!(Touches::Disks.may_change("scsi0") && !Touches::Disks.may_change("scsihw"));
     }
