@@ -16,6 +16,7 @@ mod clusters;
 mod configure;
 mod create;
 mod delete;
+mod diff;
 mod disks;
 mod files;
 mod firewall;
@@ -87,6 +88,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("metrics", metrics::TOOLS),
     ("ansible", ansible::TOOLS),
     ("tasks", tasks::TOOLS),
+    ("diff", diff::TOOLS),
     ("cluster", cluster::TOOLS),
     ("health", health::TOOLS),
     ("ha", ha::TOOLS),
