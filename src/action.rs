@@ -17,7 +17,8 @@ use crate::{
     policy::{Effect, Facts, Reach},
     pve::{Reader, Request, WaitOptions},
     safety_snapshot::{self, Before},
-    tool::{Action, Control},
+    tool::{Action, Control, Entry},
+    tools,
     undo::{Guests, Undoing, identity},
 };
 
@@ -56,7 +57,8 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
             }
             approved => approved?,
         };
-        let needed = cx.app.asks(cx.entry) || ways.there.iter().any(|a| a.request().effect() == Effect::Destroy);
+        let asks = cx.app.asks(cx.entry) || stands_for(&plan).any(|entry| cx.app.asks(entry));
+        let needed = asks || ways.there.iter().any(|a| a.request().effect() == Effect::Destroy);
         let consent = match order.dry_run {
             true => Consent::Shown(needed),
             false => {
@@ -113,10 +115,19 @@ fn answer(cx: &Cx<'_>, mut outcome: Outcome) -> Result<Answer> {
 /// Has the policy look at everything that is going to be sent.
 async fn approve<T: Action>(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan) -> Result<Ways> {
     let policy = cx.app.policy();
+    for entry in stands_for(plan) {
+        policy.allows_tool(entry.name, entry.effect, entry.api)?;
+    }
     let facts = Facts::gather(reader, &Reach::of(&plan.requests), policy.asks_for_pools()).await?;
     let there = policy.approve(T::EFFECT, &plan.requests, &facts)?;
     let back = policy.approve_back(&plan.requests, &plan.back())?;
     Ok(Ways { there, back })
+}
+
+/// The single tools whose work the plan does: what is said of them holds for it, too.
+fn stands_for(plan: &Plan) -> impl Iterator<Item = &'static Entry> {
+    let names = plan.tools();
+    tools::all().filter(move |entry| names.contains(entry.name))
 }
 
 /// Whether somebody has said yes.

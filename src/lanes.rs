@@ -63,6 +63,9 @@ pub struct Lane {
     pub steps: Vec<Step>,
     /// The call that takes it back once it is done.
     pub undo: Option<UndoCall>,
+    /// The single tools that it stands for: who may not use one of them may not do it this way either.
+    #[serde(skip)]
+    pub tools: Vec<&'static str>,
 }
 
 /// One request and what is waited for after it; either may be missing.

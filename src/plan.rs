@@ -1,5 +1,7 @@
 //! What an action is going to do (a plan: the exact requests, in order) and what came of it (an outcome).
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -55,6 +57,11 @@ impl Undo {
     }
     pub fn never(why: impl Into<String>) -> Self {
         Self::Never(why.into())
+    }
+    /// Ready to be made, where there is one.
+    pub fn as_call(&self) -> Option<UndoCall> {
+        let Self::Call { tool, arguments, note } = self else { return None };
+        Some(UndoCall { tool: (*tool).to_owned(), arguments: arguments.clone(), note: note.clone() })
     }
     /// What the call does not bring back; added to what was noted before.
     pub fn note(mut self, text: impl Into<String>) -> Self {
@@ -146,6 +153,10 @@ impl Plan {
     /// What would take it back, should a step fail.
     pub fn back(&self) -> Vec<Request> {
         self.lanes.as_ref().map(Lanes::back).unwrap_or_default()
+    }
+    /// The single tools that its lanes stand for.
+    pub fn tools(&self) -> BTreeSet<&'static str> {
+        self.lanes.iter().flat_map(|lanes| &lanes.lanes).flat_map(|lane| lane.tools.iter().copied()).collect()
     }
     /// The VMIDs that were chosen and not given.
     pub fn chosen(&self) -> Vec<u32> {
@@ -267,13 +278,10 @@ pub struct UndoCall {
 impl Outcome {
     /// Says how it is taken back.
     pub fn set_undo(&mut self, undo: Option<&Undo>) {
-        (self.undo, self.no_undo) = match undo {
-            None => (None, None),
-            Some(Undo::Never(why)) => (None, Some(why.clone())),
-            Some(Undo::Call { tool, arguments, note }) => {
-                let call = UndoCall { tool: (*tool).to_owned(), arguments: arguments.clone(), note: note.clone() };
-                (Some(call), None)
-            }
+        self.undo = undo.and_then(Undo::as_call);
+        self.no_undo = match undo {
+            Some(Undo::Never(why)) => Some(why.clone()),
+            _ => None,
         };
     }
 

@@ -40,6 +40,7 @@ mod power;
 mod replication;
 mod schedule;
 mod snapshots;
+pub mod steps;
 mod storage;
 mod storage_content;
 mod storage_status;
