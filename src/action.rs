@@ -13,6 +13,7 @@ use crate::{
     confirm::{Mode, Subject, looks},
     error::{Error, Kind, Result},
     execute::{self, lanes::Ways},
+    lanes::Lanes,
     plan::{Outcome, Plan, Shown, State},
     policy::{Effect, Facts, Reach},
     pve::{Reader, Request, WaitOptions},
@@ -221,7 +222,7 @@ async fn show(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, consent: Consent) -
     };
     let requests = plan.requests.iter().map(Shown::from).collect();
     let rollback = plan.back().iter().map(Shown::from).collect();
-    let new = Outcome::new(state, plan);
+    let new = Outcome { result: plan.lanes.as_ref().map(Lanes::planned), ..Outcome::new(state, plan) };
     answer(cx, Outcome { requests, rollback, checked, problems, warnings, plan_id, next: Some(next), ..new })
 }
 

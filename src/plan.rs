@@ -1,6 +1,6 @@
 //! What an action is going to do (a plan: the exact requests, in order) and what came of it (an outcome).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -198,6 +198,18 @@ pub struct Change {
     pub new: Option<String>,
 }
 
+/// `cores: 2 → 4`, `onboot: 1`, `onboot: deleted`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, old, new } = self;
+        match (old, new) {
+            (Some(old), Some(new)) => write!(f, "{key}: {old} → {new}"),
+            (None, Some(new)) => write!(f, "{key}: {new}"),
+            (_, None) => write!(f, "{key}: deleted"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -234,7 +246,8 @@ pub struct Outcome {
     pub problems: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What came of it, where that is more than that it was done; what is no object stands under `data`.
+    /// What came of it, where that is more than that it was done; what is no object stands under `data`. Of a plan for many
+    /// that is only shown: each of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Map<String, Value>>,
     /// Of the last task.

@@ -9,6 +9,7 @@ mod api;
 mod applied;
 mod backup_jobs;
 mod backups;
+mod bulk;
 mod clone;
 mod cloudinit;
 mod cluster;
@@ -95,6 +96,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("permissions", permissions::TOOLS),
     ("api", api::TOOLS),
     ("clusters", clusters::TOOLS),
+    ("bulk", bulk::TOOLS),
     ("undo", undo::TOOLS),
 ];
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What one guest is to go through.
-pub struct Deed<'a> {
+pub struct For<'a> {
     /// The single tool's name.
     pub tool: &'static str,
     /// As progress tells it, before the guest's name: `starting`.
@@ -38,8 +38,8 @@ pub struct Single {
 ///
 /// # Errors
 /// As the tool itself; `Internal` where there is no such tool.
-pub async fn of(pve: &Reader<'_>, deed: Deed<'_>) -> Result<Single> {
-    let Deed { tool, doing, guest, mut args, seconds } = deed;
+pub async fn of(pve: &Reader<'_>, what: For<'_>) -> Result<Single> {
+    let For { tool, doing, guest, mut args, seconds } = what;
     let Some(entry) = super::all().find(|entry| entry.name == tool) else {
         return Err(Error::internal(format!("there is no tool {tool}")));
     };
