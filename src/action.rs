@@ -13,11 +13,13 @@ use crate::{
     confirm::{Mode, Subject, looks},
     error::{Error, Kind, Result},
     execute::{self, lanes::Ways},
+    lanes::Lanes,
     plan::{Outcome, Plan, Shown, State},
     policy::{Effect, Facts, Reach},
     pve::{Reader, Request, WaitOptions},
     safety_snapshot::{self, Before},
-    tool::{Action, Control},
+    tool::{Action, Control, Entry},
+    tools,
     undo::{Guests, Undoing, identity},
 };
 
@@ -56,7 +58,8 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
             }
             approved => approved?,
         };
-        let needed = cx.app.asks(cx.entry) || ways.there.iter().any(|a| a.request().effect() == Effect::Destroy);
+        let asks = cx.app.asks(cx.entry) || stands_for(&plan).any(|entry| cx.app.asks(entry));
+        let needed = asks || ways.there.iter().any(|a| a.request().effect() == Effect::Destroy);
         let consent = match order.dry_run {
             true => Consent::Shown(needed),
             false => {
@@ -119,10 +122,19 @@ fn answer(cx: &Cx<'_>, mut outcome: Outcome) -> Result<Answer> {
 /// Has the policy look at everything that is going to be sent.
 async fn approve<T: Action>(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan) -> Result<Ways> {
     let policy = cx.app.policy();
+    for entry in stands_for(plan) {
+        policy.allows_tool(entry.name, entry.effect, entry.api)?;
+    }
     let facts = Facts::gather(reader, &Reach::of(&plan.requests), policy.asks_for_pools()).await?;
     let there = policy.approve(T::EFFECT, &plan.requests, &facts)?;
     let back = policy.approve_back(&plan.requests, &plan.back())?;
     Ok(Ways { there, back })
+}
+
+/// The single tools whose work the plan does: what is said of them holds for it, too.
+fn stands_for(plan: &Plan) -> impl Iterator<Item = &'static Entry> {
+    let names = plan.tools();
+    tools::all().filter(move |entry| names.contains(entry.name))
 }
 
 /// Whether somebody has said yes.
@@ -216,7 +228,7 @@ async fn show(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, consent: Consent) -
     };
     let requests = plan.requests.iter().map(Shown::from).collect();
     let rollback = plan.back().iter().map(Shown::from).collect();
-    let new = Outcome::new(state, plan);
+    let new = Outcome { result: plan.lanes.as_ref().map(Lanes::planned), ..Outcome::new(state, plan) };
     answer(cx, Outcome { requests, rollback, checked, problems, warnings, plan_id, next: Some(next), ..new })
 }
 

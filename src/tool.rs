@@ -291,9 +291,14 @@ impl Entry {
         let Some(planned) = self.planned else {
             return Err(Error::internal(format!("{} changes nothing", self.name)));
         };
+        planned(*pve, arguments::check(&self.own_schema(), args)?).await
+    }
+
+    /// JSON Schema of the tool's own arguments.
+    pub fn own_schema(&self) -> Map<String, Value> {
         let mut schema = (self.input)();
         schema.remove("description");
-        planned(*pve, arguments::check(&schema, args)?).await
+        schema
     }
 
     /// Whether something may be lost by it.
@@ -308,8 +313,7 @@ impl Entry {
 
     /// JSON Schema of the arguments: the tool's own, the control keys, and `cluster` where there are several.
     pub fn input_schema(&self, clusters: &[&str]) -> Map<String, Value> {
-        let mut schema = (self.input)();
-        schema.remove("description");
+        let mut schema = self.own_schema();
         let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
         if let Some(properties) = properties.as_object_mut() {
             if let Some(control) = &self.control {

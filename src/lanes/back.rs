@@ -38,6 +38,9 @@ impl Engine {
     }
 
     async fn lane_back(&self, mut run: Run) -> Run {
+        if run.lane.out.is_some() {
+            return run;
+        }
         let begun = run.did.iter().any(|did| *did != Did::Nothing);
         for i in (0..run.did.len()).rev() {
             if run.did[i] == Did::Nothing {

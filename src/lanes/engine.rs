@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Lane, Lanes, OnFailure, Report, Step, after, board::Board};
+use super::{Lane, Lanes, OnFailure, Out, Report, Step, after, board::Board};
 use crate::{
     error::{Error, Kind, Result},
     execute::Sender,
@@ -60,6 +60,10 @@ pub enum Did {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     NotBegun,
+    /// Nothing was to be done.
+    Skipped,
+    /// It could not be, and nothing was sent.
+    Refused,
     Done,
     Failed,
     /// Between two steps, because something else was in the way.
@@ -186,7 +190,7 @@ impl Engine {
                 lane: lane.clone(),
                 ready: std::iter::repeat_with(Ready::default).take(steps).collect(),
                 did: did.into_iter().chain(std::iter::repeat(Did::Nothing)).take(steps).collect(),
-                how: How::NotBegun,
+                how: lane.out.as_ref().map_or(How::NotBegun, Out::how),
                 error: None,
                 found: Map::new(),
                 identity,
@@ -219,6 +223,9 @@ impl Engine {
     }
 
     async fn lane(&self, mut run: Run) -> Run {
+        if run.lane.out.is_some() {
+            return run;
+        }
         if self.halt.is_cancelled() || self.too_many() {
             return run;
         }
@@ -390,7 +397,7 @@ impl Engine {
     }
 
     async fn finish(&self, runs: Vec<Run>) -> Report {
-        let bad = runs.iter().any(|run| run.how != How::Done);
+        let bad = runs.iter().any(|run| !matches!(run.how, How::Done | How::Skipped | How::Refused));
         let error = bad.then(|| self.error(&runs));
         let runs = match bad && self.lanes.on_failure == OnFailure::Rollback {
             true => self.back(runs).await,

@@ -9,6 +9,7 @@ mod api;
 mod applied;
 mod backup_jobs;
 mod backups;
+mod bulk;
 mod clone;
 mod cloudinit;
 mod cluster;
@@ -43,6 +44,7 @@ mod provision;
 mod replication;
 mod schedule;
 mod snapshots;
+pub mod steps;
 mod storage;
 mod storage_content;
 mod storage_status;
@@ -99,6 +101,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("permissions", permissions::TOOLS),
     ("api", api::TOOLS),
     ("clusters", clusters::TOOLS),
+    ("bulk", bulk::TOOLS),
     ("undo", undo::TOOLS),
 ];
 
