@@ -3,7 +3,7 @@
 pub(crate) mod hosts;
 mod inventory;
 mod look;
-mod write;
+pub(super) mod write;
 
 use std::{fmt::Write, net::IpAddr};
 
