@@ -16,7 +16,7 @@ use crate::{
     plan::{Outcome, Plan, State},
     policy::{Facts, Reach},
     progress::Progress,
-    pve::{Reader, Request, Scope, Seen, WaitOptions},
+    pve::{Reader, Request, Scope, Seen, WaitOptions, encode},
     tool::Entry,
     tools,
     trail::Trail,
@@ -168,7 +168,7 @@ async fn seen(pve: &Reader<'_>, request: &Request) -> Result<Option<bool>> {
     let Some(sid) = request.param_of("sid").filter(|_| request.path == "/cluster/ha/resources") else {
         return Ok(None);
     };
-    match pve.get::<Value>(format!("/cluster/ha/resources/{}", crate::pve::encode(sid))).await {
+    match pve.get::<Value>(format!("/cluster/ha/resources/{}", encode(sid))).await {
         Ok(_) => Ok(Some(true)),
         Err(e) if e.is_not_found() => Ok(Some(false)),
         Err(e) => Err(e),
