@@ -1,6 +1,6 @@
 //! Is the cluster all right? Each trouble is made on the simulated cluster and found there, and what is no trouble is not
 //! told. Whatever call is suggested is a good one.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
