@@ -1,6 +1,6 @@
 //! Is the cluster all right? Each trouble is made on the simulated cluster and found there, and what is no trouble is not
 //! told. Whatever call is suggested is a good one.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
@@ -114,7 +114,7 @@ async fn an_offline_node_is_critical_and_what_it_would_have_said_is_unchecked() 
     let report = health(&test, json!({})).await;
     let told = unchecked(&report);
     let row = told.iter().find(|line| line.ends_with("| pve3 | offline")).unwrap();
-    for check in ["boot", "media", "tasks", "snapshots", "updates", "certificates"] {
+    for check in ["storage", "boot", "media", "tasks", "snapshots", "updates", "certificates"] {
         assert!(row.contains(check), "{check}: {told:#?}");
     }
     assert_eq!(told.iter().filter(|line| line.contains("| pve3 |")).count(), 1, "{told:#?}");
@@ -331,6 +331,21 @@ async fn updates_are_a_note_and_certificates_are_told_before_they_expire() {
     assert!(lines.iter().any(|line| line.starts_with("critical node pve1: pve-ssl.pem expired on ")), "{lines:#?}");
     bare(&test.sandbox);
     assert_eq!(found(&test, "updates", json!({})).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_in_the_documents_is_one_that_was_given() {
+    let test = start(options()).await;
+    let broken = Fault::new(FaultKind::TaskFailure("no space left on device".to_owned()));
+    test.sandbox.fault(broken.on(Method::POST, "/nodes/*/qemu/107/status/start").times(1));
+    test.fails("proxmox-start-vm", json!({"vmid": 107, "wait": true})).await;
+    fill(&test, 7000, "archive");
+    test.sandbox.by_hand().set(101, "lock", Some("migrate"));
+    test.sandbox.set_online("pve3", false);
+    let answer = call::run(&test.app, "proxmox-health", Map::new(), &Context::default()).await.unwrap();
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/health.md")).unwrap();
+    let block = document.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(block.trim_end(), answer.text());
 }
 
 /// With a token that these lines give something.

@@ -100,7 +100,7 @@ async fn backups(look: &Look<'_>) -> Told {
     told
 }
 
-fn tell<'a>(look: &Look<'_>, told: &mut Told, newest: &Newest, (lack, guests): (Lack, Vec<(&'a Resource, String)>)) {
+fn tell(look: &Look<'_>, told: &mut Told, newest: &Newest, (lack, guests): (Lack, Vec<(&Resource, String)>)) {
     let days = look.args.backup_days;
     let (severity, words) = match lack {
         Lack::Everything => (Severity::Warning, "no backup at all, and in no backup job".to_owned()),

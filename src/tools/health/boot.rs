@@ -59,6 +59,9 @@ async fn boot(look: &Look<'_>) -> Told {
     told
 }
 
+/// A guest, and a drive of it with the image that is in it.
+type Needed<'a> = (&'a Resource, String, String);
+
 /// A row of `GET …/content`.
 #[derive(Deserialize)]
 struct Volume {
@@ -71,7 +74,7 @@ async fn media(look: &Look<'_>) -> Told {
     let Some(guests) = told.unless("", look.guests()) else { return told };
     let configs = look.configs().await;
     configs.tell(&mut told);
-    let mut needed: BTreeMap<(&str, String), Vec<(&Resource, String, String)>> = BTreeMap::new();
+    let mut needed: BTreeMap<(&str, String), Vec<Needed<'_>>> = BTreeMap::new();
     for guest in guests.iter() {
         let Some(config) = configs.read.get(&guest.vmid) else { continue };
         if guest.status != "running" && !config.flag("onboot") && !is_kept_by_ha(guest) {

@@ -53,7 +53,7 @@ async fn quorum(look: &Look<'_>) -> Told {
     if !cluster.quorate.unwrap_or(false) {
         let evidence = format!("lost, with {online} of {all} nodes online: nothing can be changed or started");
         told.find(help(Finding::new(Severity::Critical, "cluster", evidence)));
-    } else if online < all && (online - 1) * 2 <= all {
+    } else if online < all && online.saturating_sub(1) * 2 <= all {
         let evidence = format!("there, with {online} of {all} nodes online; by the nodes' votes the next one takes it");
         told.find(help(Finding::new(Severity::Warning, "cluster", evidence)));
     }

@@ -175,21 +175,24 @@ impl<'a> Look<'a> {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks these nodes the same (`rest` follows `/nodes/{node}/`), side by side; notes which did not answer.
+    /// Asks these nodes the same (`path` follows `/nodes/{node}/`), side by side; notes which did not answer.
     pub async fn each<T: DeserializeOwned>(
         &self,
         told: &mut Told,
         nodes: impl Iterator<Item = &str>,
-        rest: impl Fn(Request) -> Request,
+        with: impl Fn(Request) -> Request,
         path: &str,
     ) -> Vec<(String, T)> {
         let asked = nodes.map(|node| {
-            let request = rest(Request::get(format!("/nodes/{}/{path}", encode(node))));
+            let request = with(Request::get(format!("/nodes/{}/{path}", encode(node))));
             async move { (node.to_owned(), self.ask::<T>(node, &request).await) }
         });
         let asked: Vec<_> = asked.collect();
         let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
-        answers.into_iter().filter_map(|(node, answer)| Some((told.unless(&node, answer)?, node))).map(flip).collect()
+        answers
+            .into_iter()
+            .filter_map(|(node, answer)| told.unless(&node, answer).map(|answer| (node, answer)))
+            .collect()
     }
 
     /// Does the same with each, so many at once; in order.
@@ -303,10 +306,6 @@ pub fn size(bytes: u64) -> String {
 /// `2027-01-15`
 pub fn date(unix: u64) -> String {
     super::super::time::iso(unix).chars().take(10).collect()
-}
-
-fn flip<A, B>((a, b): (A, B)) -> (B, A) {
-    (b, a)
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -40,7 +40,11 @@ async fn storages(look: &Look<'_>) -> Told {
     let Some(rows) = told.unless("", look.storages()) else { return told };
     // A shared one is the same on every node.
     let mut places: BTreeMap<(&str, &str), &StorageRow> = BTreeMap::new();
-    for row in rows.iter().filter(|row| look.online().any(|node| node == row.node)) {
+    for row in rows {
+        if !look.online().any(|node| node == row.node) {
+            told.unchecked(&row.node, "offline");
+            continue;
+        }
         if !row.is_available() {
             let evidence = format!("not available on {}: {}", row.node, row.status.as_deref().unwrap_or("unknown"));
             let arguments = json!({"storage": row.storage, "node": row.node});
