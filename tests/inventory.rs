@@ -209,9 +209,12 @@ async fn nodes_that_are_off_or_silent_never_fail_it() {
 async fn guests_of_one_name_and_names_that_ansible_uses_end_in_their_vmid() {
     let test = start(options()).await;
     test.sandbox.by_hand().set(101, "name", Some("web-01")).set(108, "hostname", Some("localhost"));
+    // One is called what another becomes.
+    test.sandbox.by_hand().set(104, "name", Some("web-01-100"));
     names_are_known().await;
     let (inventory, result) = made(&test, json!({"node": "pve1"})).await;
-    assert_eq!(result["renamed"], json!(["web-01-100", "localhost-108"]), "{inventory}");
+    assert_eq!(result["renamed"], json!(["web-01-100", "web-01-100-104", "localhost-108"]), "{inventory}");
+    assert_eq!(hosts(&inventory), ["localhost-108", "web-01-100", "web-01-100-104", "win11-test"]);
     assert_eq!(inventory["_meta"]["hostvars"]["web-01-100"]["proxmox_name"], "web-01");
 }
 
@@ -239,6 +242,7 @@ fn cluster(name: &str) -> (Cluster, Sandbox) {
 #[tokio::test(start_paused = true)]
 async fn several_clusters_are_one_inventory() {
     let ((home, _), (work, far)) = (cluster("home"), cluster("work"));
+    far.by_hand().set(104, "name", Some("mail-home"));
     far.by_hand().set(100, "name", Some("shop")).set(101, "name", Some("shop"));
     names_are_known().await;
     let app = App::with_clusters(vec![home, work], &support::everything()).unwrap();
@@ -251,7 +255,9 @@ async fn several_clusters_are_one_inventory() {
     let inventory = parse(&both);
     assert_eq!((&both["hosts"], &both["with_address"]), (&json!(24), &json!(18)));
     let all = hosts(&inventory);
-    for host in ["web-01", "web-02", "shop-100", "shop-101", "pihole-home", "pihole-work"] {
+    for host in
+        ["web-01", "web-02", "shop-100", "shop-101", "pihole-home", "pihole-work", "mail-home", "mail-home-home"]
+    {
         assert!(all.contains(&host), "{host}: {all:?}");
     }
     assert!(!all.contains(&"pihole"), "{all:?}");

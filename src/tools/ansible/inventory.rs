@@ -1,6 +1,6 @@
 //! All guests as an Ansible inventory: one list of them, then each is looked at, side by side.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
@@ -133,12 +133,17 @@ impl Query for Inventory {
 
         let mut inventory = hosts::Inventory::default();
         let mut without: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut twins = Vec::new();
+        let mut renamed = Vec::new();
         for (guest, seen) in looked {
-            let mut host = write::host_name(&guest);
-            if named.get(&host).is_some_and(|n| *n > 1) || RESERVED.contains(&host.as_str()) {
+            let own = write::host_name(&guest);
+            let shared = named.get(&own).is_some_and(|n| *n > 1) || RESERVED.contains(&own.as_str());
+            let mut host = if shared { format!("{own}-{}", guest.vmid) } else { own.clone() };
+            // Somebody may be called what another one has become.
+            while inventory.hosts().contains_key(&host) {
                 host = format!("{host}-{}", guest.vmid);
-                twins.push(host.clone());
+            }
+            if host != own {
+                renamed.push(host.clone());
             }
             inventory.add(&host, variables(pve, &guest, &seen, &host), groups(pve, &guest, &seen));
             if let Some(why) = seen.why {
@@ -146,7 +151,7 @@ impl Query for Inventory {
             }
         }
         let without_address = without.into_iter().map(|(why, hosts)| Without::new(None, why, hosts)).collect();
-        Ok(self.made(inventory, without_address, twins))
+        Ok(self.made(inventory, without_address, renamed))
     }
 }
 
@@ -168,22 +173,28 @@ impl Together for Inventory {
             }
             parts.push((cluster, made, inventory));
         }
-        let twins: Vec<String> = named.iter().filter(|(_, n)| **n > 1).map(|(host, _)| host.clone()).collect();
+        let mut taken: HashSet<String> = named.iter().filter(|(_, n)| **n == 1).map(|(host, _)| host.clone()).collect();
         let (mut inventory, mut without_address, mut renamed) = (hosts::Inventory::default(), Vec::new(), Vec::new());
         for (cluster, made, part) in parts {
-            let rename = |host: &str| {
-                if twins.iter().any(|twin| twin == host) { format!("{host}-{cluster}") } else { host.to_owned() }
-            };
-            renamed
-                .extend(part.hosts().keys().map(|host| (host, rename(host))).filter(|(a, b)| *a != b).map(|(_, b)| b));
-            renamed.extend(made.renamed);
-            inventory.absorb(part, rename);
+            let mut new_names: HashMap<String, String> = HashMap::new();
+            for host in part.hosts().keys().filter(|host| named.get(*host).is_some_and(|n| *n > 1)) {
+                let mut new = format!("{host}-{cluster}");
+                while !taken.insert(new.clone()) {
+                    new = format!("{new}-{cluster}");
+                }
+                new_names.insert(host.clone(), new);
+            }
+            let rename = |host: &str| new_names.get(host).map_or(host, String::as_str).to_owned();
+            renamed.extend(made.renamed.into_iter().filter(|host| !new_names.contains_key(host)));
             without_address.extend(made.without_address.into_iter().map(|row| Without {
                 cluster: Some(cluster.to_owned()),
                 hosts: row.hosts.iter().map(|host| rename(host)).collect(),
                 ..row
             }));
+            inventory.absorb(part, rename);
+            renamed.extend(new_names.into_values());
         }
+        renamed.sort();
         Ok(this.made(inventory, without_address, renamed))
     }
 }

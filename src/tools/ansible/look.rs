@@ -160,3 +160,45 @@ fn without_vmid(guest: &Guest, why: &Error) -> String {
     let vmid = guest.vmid;
     why.to_string().replace(&format!("/vms/{vmid}"), "/vms/{vmid}").replace(&format!("VM {vmid}"), "the VM")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_fault_of_many_guests_is_one_reason() {
+        let guest = Guest {
+            kind: GuestKind::Qemu,
+            vmid: 100,
+            node: "pve1".to_owned(),
+            name: None,
+            status: "running".to_owned(),
+            template: false,
+            lock: None,
+            tags: None,
+            pool: None,
+            hastate: None,
+        };
+        let told = |words: &str| without_vmid(&guest, &Error::internal(words));
+        let denied = "Permission check failed (/vms/100, VM.GuestAgent.Audit|VM.GuestAgent.Unrestricted)";
+        assert_eq!(told(denied), denied.replace("/vms/100", "/vms/{vmid}"));
+        assert_eq!(told("VM 100 is not running"), "the VM is not running");
+        assert_eq!(told("no answer of 10.0.0.100 in 100 s"), "no answer of 10.0.0.100 in 100 s");
+    }
+
+    #[test]
+    fn a_system_s_groups_say_what_is_known_of_it() {
+        let groups = |container: bool, ostype: &str, id: Option<&str>| {
+            let system =
+                System { ostype: Some(ostype.to_owned()), id: id.map(str::to_owned), version: None, container };
+            system.groups().map(str::to_owned).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(groups(false, "l26", None), "linux");
+        assert_eq!(groups(false, "l26", Some("ubuntu")), "linux ubuntu");
+        assert_eq!(groups(false, "win11", Some("mswindows")), "windows win11");
+        assert_eq!(groups(false, "win10", None), "windows win10");
+        assert_eq!(groups(false, "other", Some("freebsd")), "freebsd");
+        assert_eq!(groups(true, "alpine", None), "linux alpine");
+        assert_eq!(groups(true, "unmanaged", None), "linux");
+    }
+}
