@@ -6,6 +6,7 @@
 mod addresses;
 mod names;
 mod numbers;
+mod ostemplate;
 mod place;
 
 use crate::tool::Entry;
