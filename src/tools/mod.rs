@@ -62,6 +62,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("guests", guests::TOOLS),
     ("power", power::TOOLS),
     ("create", create::TOOLS),
+    ("provision", provision::TOOLS),
     ("clone", clone::TOOLS),
     ("configure", configure::TOOLS),
     ("cloudinit", cloudinit::TOOLS),
