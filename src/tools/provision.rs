@@ -3,11 +3,13 @@
 
 mod addresses;
 mod deprovision;
+mod fleet;
 mod image;
 mod jobs;
 mod machine;
 mod names;
 mod numbers;
+#[expect(dead_code, reason = "containers are made of it")]
 mod ostemplate;
 mod place;
 mod reconcile;

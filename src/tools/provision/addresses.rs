@@ -42,6 +42,16 @@ pub struct Given {
     pub alone: bool,
 }
 
+impl Given {
+    pub fn dhcp() -> Self {
+        Self { properties: "ip=dhcp".to_owned(), address: None, alone: false }
+    }
+
+    pub fn is_ipv6(&self) -> bool {
+        self.properties.starts_with("ip6=")
+    }
+}
+
 /// The addresses, one for each guest.
 #[derive(Debug, Default)]
 pub struct Addresses {
