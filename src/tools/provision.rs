@@ -6,10 +6,10 @@ mod deprovision;
 mod fleet;
 mod image;
 mod jobs;
+mod lxc;
 mod machine;
 mod names;
 mod numbers;
-#[expect(dead_code, reason = "containers are made of it")]
 mod ostemplate;
 mod place;
 mod reconcile;
@@ -18,4 +18,8 @@ mod wanted;
 
 use crate::tool::Entry;
 
-pub const TOOLS: &[Entry] = &[Entry::action::<vm::ProvisionVm>(), Entry::action::<deprovision::Deprovision>()];
+pub const TOOLS: &[Entry] = &[
+    Entry::action::<vm::ProvisionVm>(),
+    Entry::action::<lxc::ProvisionLxc>(),
+    Entry::action::<deprovision::Deprovision>(),
+];
