@@ -8,6 +8,7 @@ mod jobs;
 mod machine;
 mod names;
 mod numbers;
+mod ostemplate;
 mod place;
 mod reconcile;
 mod vm;
