@@ -12,7 +12,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Lane, Lanes, OnFailure, Out, Report, Step, after, back::guest_of, board::Board};
@@ -134,6 +134,8 @@ pub struct Engine {
 const STOPPING: WaitOptions = WaitOptions { timeout: Duration::from_secs(120), poll_interval: Duration::from_secs(1) };
 /// How often a lane whose VMID was taken gets the next one.
 const NUMBERS: usize = 20;
+/// How often a backup job is changed until the change lasts.
+const JOINS: usize = 8;
 
 impl Engine {
     pub fn new(way: Way, lanes: Lanes, record: Option<Record>, from: &[Resumed]) -> Self {
@@ -280,7 +282,7 @@ impl Engine {
             run.identity = self.existing(&reader, run).await;
         }
         if !run.lane.steps[i].joins.is_empty() {
-            self.joined(&reader, run, i).await?;
+            return self.join(&reader, run, i).await;
         }
         if run.did[i] == Did::Nothing && run.ready[i].request.is_some() {
             answer = self.sent(run, i).await?;
@@ -399,6 +401,20 @@ impl Engine {
     async fn approved(&self, reader: &Reader<'_>, requests: &[Request]) -> Result<Vec<Approved>> {
         let facts = Facts::gather(reader, &Reach::of(requests), self.way.policy.asks_for_pools()).await?;
         self.way.policy.approve(self.way.entry.effect, requests, &facts)
+    }
+
+    /// Sends a request that adds guests to a backup job until they are in it: of two who change a job at once, one may undo
+    /// what the other did.
+    async fn join(&self, reader: &Reader<'_>, run: &mut Run, i: usize) -> Result<()> {
+        for _ in 0..JOINS {
+            self.joined(reader, run, i).await?;
+            if run.ready[i].request.is_none() {
+                return Ok(());
+            }
+            self.sent(run, i).await?;
+            sleep(Duration::from_millis(fastrand::u64(300..1500))).await;
+        }
+        Err(Error::new(Kind::Conflict, "somebody else goes on changing the backup job"))
     }
 
     /// Brings a request that adds guests to a backup job up to date: the list as it is now, and the VMIDs that the guests got.

@@ -3,11 +3,14 @@
 
 mod addresses;
 mod deprovision;
+mod fleet;
 mod image;
 mod jobs;
+mod lxc;
 mod machine;
 mod names;
 mod numbers;
+mod ostemplate;
 mod place;
 mod reconcile;
 mod vm;
@@ -15,4 +18,8 @@ mod wanted;
 
 use crate::tool::Entry;
 
-pub const TOOLS: &[Entry] = &[Entry::action::<vm::ProvisionVm>(), Entry::action::<deprovision::Deprovision>()];
+pub const TOOLS: &[Entry] = &[
+    Entry::action::<vm::ProvisionVm>(),
+    Entry::action::<lxc::ProvisionLxc>(),
+    Entry::action::<deprovision::Deprovision>(),
+];

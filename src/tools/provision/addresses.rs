@@ -27,10 +27,8 @@ pub struct Wanted<'a> {
     /// `dhcp`, `auto`, `manual`; `10.0.0.5/24`, several of them, `10.0.0.10-10.0.0.20/24` or `10.0.0.0/24`. Nothing is `dhcp`.
     pub ip: &'a [String],
     pub gateway: Option<&'a str>,
-    /// Guests that need one.
-    pub count: usize,
-    /// Guests whose present address is no obstacle, because it is about them.
-    pub but: &'a [u32],
+    /// The guests that get one, with the VMID of each that exists: it keeps the address that it has, where that is among them.
+    pub guests: &'a [Option<u32>],
 }
 
 /// The address of one new guest.
@@ -42,6 +40,16 @@ pub struct Given {
     pub address: Option<IpAddr>,
     /// Fixed, and without a gateway.
     pub alone: bool,
+}
+
+impl Given {
+    pub fn dhcp() -> Self {
+        Self { properties: "ip=dhcp".to_owned(), address: None, alone: false }
+    }
+
+    pub fn is_ipv6(&self) -> bool {
+        self.properties.starts_with("ip6=")
+    }
 }
 
 /// The addresses, one for each guest.
@@ -62,44 +70,52 @@ pub async fn choose(pve: &Reader<'_>, wanted: Wanted<'_>) -> Result<Addresses> {
     if let [] | ["dhcp" | "auto" | "manual"] = asked.as_slice() {
         let address = Address::of(wanted.field, asked.first().copied(), gateway)?;
         let given = Given { properties: address.properties, address: None, alone: false };
-        return Ok(Addresses { given: vec![given; wanted.count], warnings: Vec::new() });
+        return Ok(Addresses { given: vec![given; wanted.guests.len()], warnings: Vec::new() });
     }
     let pool = Pool::parse(wanted.field, &asked, gateway)?;
-    if pool.is_exact() && pool.len() < wanted.count as u128 {
-        let words = format!("{}: {} addresses for {} guests", wanted.field, pool.len(), wanted.count);
+    let count = wanted.guests.len();
+    if pool.is_exact() && pool.len() < count as u128 {
+        let words = format!("{}: {} addresses for {count} guests", wanted.field, pool.len());
         return Err(Error::bad_argument(words).hint("give as many, a range (10.0.0.10-10.0.0.20/24), or dhcp"));
     }
-    let Used { by, unread } = used(pve, wanted.but).await?;
-    let owner = |address: IpAddr| match by.get(&address) {
-        Some(who) => Some(who.clone()),
-        None => {
-            pve.client().addresses().is_held(address).then(|| "another call, which is giving it out now".to_owned())
-        }
-    };
-    // As many as are needed, one by one: each is meant for its guest. Of more, the free ones.
-    let each_is_meant = pool.is_exact() && pool.len() == wanted.count as u128;
-    let (mut given, mut taken) = (Vec::new(), Vec::new());
-    for (address, length) in pool.candidates() {
-        if given.len() == wanted.count {
-            break;
-        }
-        if let Some(who) = owner(address) {
-            taken.push(format!("{address} ({who})"));
-            continue;
-        }
+    let Used { by, unread } = used(pve).await?;
+    let given = |(address, length): (IpAddr, u8)| {
         let made = Address::of(wanted.field, Some(&format!("{address}/{length}")), gateway)?;
-        given.push(Given { properties: made.properties, address: Some(address), alone: made.alone });
+        Ok(Given { properties: made.properties, address: Some(address), alone: made.alone })
+    };
+    let kept = |vmid: &Option<u32>| {
+        let own = |(address, _): &(IpAddr, u8)| vmid.is_some() && by.get(address).is_some_and(|o| o.vmid == *vmid);
+        pool.candidates().find(own)
+    };
+    let mut all: Vec<Option<(IpAddr, u8)>> = wanted.guests.iter().map(kept).collect();
+    let mine = |owner: &Owner| owner.vmid.is_some() && wanted.guests.contains(&owner.vmid);
+    let mut taken = Vec::new();
+    let mut free =
+        pool.candidates().filter(|candidate| !all.contains(&Some(*candidate))).collect::<Vec<_>>().into_iter();
+    for place in all.iter_mut().filter(|place| place.is_none()) {
+        *place = free.by_ref().find(|(address, _)| {
+            let who = match by.get(address) {
+                Some(owner) if !mine(owner) => owner.name.as_str(),
+                _ if pve.client().addresses().is_held(*address) => "another call, which is giving it out now",
+                _ => return true,
+            };
+            taken.push(format!("{address} ({who})"));
+            false
+        });
     }
-    if given.len() < wanted.count {
+    let found = all.iter().flatten().count();
+    if found < count {
         let named = taken.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         let more = taken.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let words = match each_is_meant {
+        // As many as are needed, one by one: each is meant.
+        let words = match pool.is_exact() && pool.len() == count as u128 {
             true => format!("{}: taken: {named}{more}", wanted.field),
-            false => format!("{}: {} needed, {} free; taken: {named}{more}", wanted.field, wanted.count, given.len()),
+            false => format!("{}: {count} needed, {found} free; taken: {named}{more}", wanted.field),
         };
         return Err(Error::new(Kind::Conflict, words).hint("give other addresses, a larger range, or dhcp"));
     }
+    let given = all.into_iter().flatten().map(given).collect::<Result<Vec<_>>>()?;
     let warnings = match unread {
         0 => Vec::new(),
         n => vec![format!(
@@ -109,18 +125,24 @@ pub async fn choose(pve: &Reader<'_>, wanted: Wanted<'_>) -> Result<Addresses> {
     Ok(Addresses { given, warnings })
 }
 
+/// Who has an address.
+struct Owner {
+    name: String,
+    /// The guest; nothing where it is somebody's gateway.
+    vmid: Option<u32>,
+}
+
 /// Fixed addresses, and whose they are.
 struct Used {
-    by: HashMap<IpAddr, String>,
+    by: HashMap<IpAddr, Owner>,
     /// Guests whose configuration could not be read.
     unread: usize,
 }
 
 /// The addresses and gateways in the configurations of all guests that may have any.
-async fn used(pve: &Reader<'_>, but: &[u32]) -> Result<Used> {
+async fn used(pve: &Reader<'_>) -> Result<Used> {
     let rows = pve.resources_now().await?;
-    let guests: Vec<Guest> =
-        rows.iter().filter(|row| !row.template && !but.contains(&row.vmid)).map(Guest::from).collect();
+    let guests: Vec<Guest> = rows.iter().filter(|row| !row.template).map(Guest::from).collect();
     let read = guests.into_iter().map(|guest| async move {
         let config = pve.config(&guest).await;
         (guest, config)
@@ -139,13 +161,15 @@ async fn used(pve: &Reader<'_>, but: &[u32]) -> Result<Used> {
             }
         };
         let addresses = address::configured(guest.kind, &config).into_iter().flat_map(|interface| interface.addresses);
-        used.by.extend(addresses.map(|address| (address, guest.to_string())));
+        let owner = || Owner { name: guest.to_string(), vmid: Some(guest.vmid) };
+        used.by.extend(addresses.map(|address| (address, owner())));
         let stem = if guest.kind == GuestKind::Qemu { "ipconfig" } else { "net" };
         for (_, value) in config.iter().filter(|(key, _)| key.starts_with(stem)) {
             let value = PropertyString::parse(&value);
             let gateways = ["gw", "gw6"].into_iter().filter_map(|key| value.get(key)?.parse::<IpAddr>().ok());
             for gateway in gateways {
-                used.by.entry(gateway).or_insert_with(|| format!("the gateway of {guest}"));
+                let owner = || Owner { name: format!("the gateway of {guest}"), vmid: None };
+                used.by.entry(gateway).or_insert_with(owner);
             }
         }
     }

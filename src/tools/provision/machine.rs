@@ -1,11 +1,11 @@
 //! One new VM as a lane: made, configured, grown, started, put under high availability, waited for, and given its commands;
 //! each step with what takes it back. Reads nothing and sends nothing.
 
-use super::wanted::Wanted;
+use super::{fleet::deletes, wanted::Wanted};
 use crate::{
     lanes::{At, Lane, Step, Then},
     plan::UndoCall,
-    pve::{GuestConfig, Param, encode, size},
+    pve::{GuestConfig, GuestKind, Param, encode, size},
     tool::*,
 };
 
@@ -54,6 +54,7 @@ pub struct Machine<'a> {
     pub storage: Option<&'a str>,
     pub pool: Option<&'a str>,
     pub ipconfig: Option<&'a str>,
+    pub ipv6: bool,
     /// The address that stands in it.
     pub fixed: Option<&'a str>,
     pub after: &'a After,
@@ -63,25 +64,12 @@ impl Machine<'_> {
     /// The lane, and what of its configuration cannot be had.
     pub fn lane(&self) -> (Lane, Vec<String>) {
         let Self { name, at, .. } = self;
-        let lane = Lane { chosen: self.chosen, stage: 1, undo: Some(self.undo()), ..Lane::of(*name, at) };
+        let lane = Lane { chosen: self.chosen, stage: 1, undo: Some(self.after.undo(at)), ..Lane::of(*name, at) };
         let (lane, problems) = match self.base {
             Base::Template { guest, config, full } => self.cloned(lane, guest, config, *full),
             Base::Image { volume } => (self.imported(lane, volume), Vec::new()),
         };
-        (self.after.onto(lane, name, at, (self.ipconfig, self.fixed)), problems)
-    }
-
-    fn undo(&self) -> UndoCall {
-        let mut arguments = serde_json::Map::new();
-        arguments.insert("vmid".to_owned(), self.at.vmid.into());
-        if self.after.start {
-            arguments.insert("force".to_owned(), true.into());
-        }
-        UndoCall { tool: "proxmox-delete-vm".to_owned(), arguments, note: None }
-    }
-
-    fn gone(&self) -> Request {
-        Request::delete(self.at.path("")).flag("purge", true)
+        (self.after.onto(lane, name, at, (self.ipv6, self.fixed)), problems)
     }
 
     fn cloned(&self, lane: Lane, guest: &Guest, config: &GuestConfig, full: bool) -> (Lane, Vec<String>) {
@@ -93,7 +81,7 @@ impl Machine<'_> {
             .maybe("storage", self.storage.filter(|_| full))
             .maybe("pool", self.pool)
             .param("full", u8::from(full));
-        let mut lane = lane.step(Step::new(format!("cloning {name}"), clone).back(self.gone()));
+        let mut lane = lane.step(Step::new(format!("cloning {name}"), clone).back(gone(at)));
         let to = wanted.against(config, self.ipconfig, true);
         // As a task: allocating disks may take longer than an answer may. The new VM's configuration differs from its
         // template's, so there is no digest to hold it to; nobody else knows of it yet.
@@ -126,12 +114,17 @@ impl Machine<'_> {
         if let Some(password) = &wanted.password {
             request = request.secret("cipassword", password.as_str());
         }
-        let lane = lane.step(Step::new(format!("importing {name}"), request).back(self.gone()));
+        let lane = lane.step(Step::new(format!("importing {name}"), request).back(gone(at)));
         match wanted.disk {
             Some(bytes) => lane.step(resized(name, at, "scsi0", bytes)),
             None => lane,
         }
     }
+}
+
+/// Deletes what was made.
+pub fn gone(at: &At) -> Request {
+    Request::delete(at.path("")).flag("purge", true)
 }
 
 /// Grows a disk to a size.
@@ -140,16 +133,16 @@ pub fn resized(name: &str, at: &At, disk: &str, bytes: u64) -> Step {
     Step::new(format!("growing {disk} of {name} to {}", size::text(bytes)), request)
 }
 
-/// Starts a VM; taken back by turning it off.
+/// Starts a guest; taken back by turning it off.
 pub fn started(name: &str, at: &At) -> Step {
     Step::new(format!("starting {name}"), Request::post(at.path("status/start")))
         .back(Request::post(at.path("status/stop")))
 }
 
-/// Puts a VM under high availability, as it is then: HA has nothing to do. Comes after the start, so that it is taken back
-/// before the VM is turned off, which HA would hinder.
+/// Puts a guest under high availability, as it is then: HA has nothing to do. Comes after the start, so that it is taken back
+/// before the guest is turned off, which HA would hinder.
 pub fn managed(name: &str, at: &At, runs: bool, group: Option<&str>) -> Step {
-    let sid = format!("vm:{}", at.vmid);
+    let sid = format!("{}:{}", if at.kind == GuestKind::Qemu { "vm" } else { "ct" }, at.vmid);
     let request = Request::post("/cluster/ha/resources")
         .param("sid", &sid)
         .param("state", if runs { "started" } else { "stopped" })
@@ -159,19 +152,29 @@ pub fn managed(name: &str, at: &At, runs: bool, group: Option<&str>) -> Step {
 }
 
 impl After {
+    /// The call that takes a machine back.
+    pub fn undo(&self, at: &At) -> UndoCall {
+        let mut arguments = serde_json::Map::new();
+        arguments.insert("vmid".to_owned(), at.vmid.into());
+        if self.start {
+            arguments.insert("force".to_owned(), true.into());
+        }
+        UndoCall { tool: deletes(at.kind).to_owned(), arguments, note: None }
+    }
+
     /// Adds what comes after the configuration.
-    fn onto(&self, mut lane: Lane, name: &str, at: &At, (ipconfig, fixed): (Option<&str>, Option<&str>)) -> Lane {
+    pub fn onto(&self, mut lane: Lane, name: &str, at: &At, (ipv6, fixed): (bool, Option<&str>)) -> Lane {
         if self.start {
             lane = lane.step(started(name, at));
         }
         if let Some(group) = &self.ha {
             lane = lane.step(managed(name, at, self.start, group.as_deref()));
         }
-        self.waits(lane, name, at, (ipconfig, fixed))
+        self.waits(lane, name, at, (ipv6, fixed))
     }
 
     /// Adds what is waited for, and the commands.
-    pub fn waits(&self, mut lane: Lane, name: &str, at: &At, (ipconfig, fixed): (Option<&str>, Option<&str>)) -> Lane {
+    pub fn waits(&self, mut lane: Lane, name: &str, at: &At, (ipv6, fixed): (bool, Option<&str>)) -> Lane {
         if !self.start {
             return lane;
         }
@@ -180,7 +183,6 @@ impl After {
             lane = lane.step(Step::wait(format!("waiting for the agent of {name}"), then));
         }
         if self.address {
-            let ipv6 = ipconfig.is_some_and(|text| text.starts_with("ip6="));
             let fixed = fixed.map(str::to_owned);
             let then = Then::Address { guest: at.clone(), seconds: ADDRESS, fixed, ipv6 };
             lane = lane.step(Step::wait(format!("waiting for an address of {name}"), then));

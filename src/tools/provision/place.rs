@@ -118,6 +118,15 @@ pub async fn choose(pve: &Reader<'_>, wanted: Wanted<'_>) -> Result<Vec<Placed>>
     Ok(placed)
 }
 
+/// Tells where each goes and why, and what is tight there.
+pub fn tell<'a>(plan: &mut Plan, names: impl Iterator<Item = &'a str>, places: &[Placed]) {
+    for (name, place) in names.zip(places) {
+        plan.checked.extend(place.why.iter().map(|why| format!("{name} on {why}")));
+        let warning = place.warning.clone().filter(|words| !plan.warnings.contains(words));
+        plan.warnings.extend(warning);
+    }
+}
+
 /// The nodes that come into question; why, where it is but one and was not given.
 async fn nodes(pve: &Reader<'_>, wanted: &Wanted<'_>) -> Result<(Vec<NodeHere>, Option<String>)> {
     let possible = |node: &str| match wanted.only {

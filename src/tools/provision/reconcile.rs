@@ -2,7 +2,7 @@
 
 use super::{
     machine::{After, managed, resized, started},
-    wanted::Wanted,
+    wanted::Differences,
 };
 use crate::{
     lanes::{At, Lane, Step},
@@ -14,8 +14,11 @@ use crate::{
 /// A machine, and what it is to be.
 pub struct Present<'a> {
     pub guest: &'a Guest,
-    pub wanted: &'a Wanted,
-    pub ipconfig: Option<&'a str>,
+    pub config: GuestConfig,
+    /// What of its configuration has to change.
+    pub to: Differences,
+    pub ipv6: bool,
+    /// Its fixed address.
     pub fixed: Option<&'a str>,
     pub node: Option<&'a str>,
     pub pool: Option<&'a str>,
@@ -27,11 +30,9 @@ pub struct Present<'a> {
 /// # Errors
 /// Proxmox's.
 pub async fn lane(pve: &Reader<'_>, plan: &mut Plan, present: &Present<'_>) -> Result<Lane> {
-    let Present { guest, wanted, after, .. } = *present;
-    let config = pve.config(guest).await?;
-    let (name, at) = (guest.name.as_deref().unwrap_or_default(), At::from(guest));
+    let Present { guest, config, to, after, .. } = present;
+    let (name, at) = (guest.name.as_deref().unwrap_or_default(), At::from(*guest));
     let mut lane = Lane { stage: 1, ..Lane::of(name, &at) };
-    let to = wanted.against(&config, present.ipconfig, false);
     plan.warnings.extend(to.problems.iter().map(|why| format!("{name}: {why}: it stays as it is")));
     if let Some(node) = present.node.filter(|node| *node != guest.node) {
         plan.warnings
@@ -40,13 +41,13 @@ pub async fn lane(pve: &Reader<'_>, plan: &mut Plan, present: &Present<'_>) -> R
     if !to.set.is_empty() || !to.delete.is_empty() {
         let edit = to.set.iter().fold(Edit::default(), |edit, (key, value)| edit.set(key, value));
         let edit = to.delete.iter().fold(edit, Edit::delete);
-        let edited = edit.step(Plan::new(""), guest, &config);
+        let edited = edit.step(Plan::new(""), guest, config);
         plan.problems.extend(edited.problems);
         plan.changes.extend(edited.changes.into_iter().map(|mut change| {
             change.key = format!("{name}: {}", change.key);
             change
         }));
-        let back = restored(&at, &config, &to.set, &to.delete);
+        let back = restored(&at, config, &to.set, &to.delete);
         for (key, _) in to.set.iter().filter(|(key, _)| is_drive(key)) {
             plan.warnings.push(format!("{name}: {key} is new, and stays should anything fail"));
         }
@@ -85,8 +86,8 @@ pub async fn lane(pve: &Reader<'_>, plan: &mut Plan, present: &Present<'_>) -> R
         return Ok(with_address(lane.about("unchanged", true), present));
     }
     if starts {
-        let commands = After { run: Vec::new(), ..after.clone() };
-        return Ok(commands.waits(lane, name, &at, (present.ipconfig, present.fixed)));
+        let commands = After { run: Vec::new(), ..(*after).clone() };
+        return Ok(commands.waits(lane, name, &at, (present.ipv6, present.fixed)));
     }
     Ok(with_address(lane, present))
 }

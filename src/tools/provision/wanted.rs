@@ -256,7 +256,7 @@ impl Wanted {
 }
 
 /// Disks only grow.
-fn grow(key: &str, present: Option<u64>, wanted: u64, to: &mut Differences) {
+pub fn grow(key: &str, present: Option<u64>, wanted: u64, to: &mut Differences) {
     let present = present.unwrap_or_default();
     match present.cmp(&wanted) {
         std::cmp::Ordering::Less => to.grow.push((key.to_owned(), present, wanted)),
@@ -270,7 +270,7 @@ fn grow(key: &str, present: Option<u64>, wanted: u64, to: &mut Differences) {
 }
 
 /// Whether an option is set like that already. Tags have no order, and descriptions come back with a line's end.
-fn same(key: &str, old: Option<&str>, new: &str) -> bool {
+pub fn same(key: &str, old: Option<&str>, new: &str) -> bool {
     let Some(old) = old else { return false };
     match key {
         "tags" => {
