@@ -2,6 +2,7 @@
 //! This program keeps none.
 
 mod history;
+mod log;
 mod object;
 mod present;
 mod report;
