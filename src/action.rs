@@ -79,7 +79,12 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
             return Err(Error::new(Kind::Refused, plan.problems.join("; ")).hint("nothing was sent"));
         }
         let chosen = plan.chosen();
+        let addresses = plan.addresses();
+        if !cx.client.addresses().take_all(&addresses) {
+            continue;
+        }
         if !cx.client.vmids().take_all(&chosen) {
+            addresses.iter().for_each(|address| cx.client.addresses().release(*address));
             continue;
         }
         let recorded = record(&cx, &reader, &given, &plan, how).await;
@@ -98,6 +103,7 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
         if plan.lanes.is_some() || outcome.is_err() {
             chosen.iter().for_each(|vmid| cx.client.vmids().release(*vmid));
         }
+        addresses.iter().for_each(|address| cx.client.addresses().release(*address));
         if let (Some(_), Err(e)) = (plan.chosen_vmid, &outcome) {
             // Only where nothing was made yet: a guest that a later step failed on is not made twice.
             if e.is_conflict() && e.parts().done.is_empty() && tried + 1 < TRIES {

@@ -12,6 +12,8 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,7 +23,7 @@ pub use self::{
 };
 use crate::{
     plan::UndoCall,
-    pve::{GuestKind, Request, encode},
+    pve::{GuestKind, Request, Within, encode},
 };
 
 /// Everything that one call does, lane by lane.
@@ -56,6 +58,12 @@ pub struct Lane {
     pub vmid: Option<u32>,
     /// The VMID was chosen and not given: if another takes it first, the lane gets the next free one.
     pub chosen: bool,
+    /// Where that free one has to lie.
+    #[serde(default)]
+    pub within: Within,
+    /// What its guest gets for itself: no other call gives it out meanwhile.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// Begun when all lanes of lower stages have ended.
     pub stage: u32,
     /// What the result says of it beside what came of it.
@@ -93,6 +101,10 @@ pub struct Step {
     /// What takes it back, in the order of sending.
     #[serde(with = "kept::all")]
     pub back: Vec<Request>,
+    /// Guests that the request adds to the `vmid` list of a backup job. It is sent with what the list is then, and without
+    /// those that were not made: others may have changed the job meanwhile, and Proxmox has no digest for it.
+    #[serde(default)]
+    pub joins: Vec<u32>,
 }
 
 /// What a step waits for once its task, if it began one, has ended.
@@ -178,11 +190,11 @@ impl Out {
 
 impl Step {
     pub fn new(doing: impl Into<String>, request: Request) -> Self {
-        Self { doing: doing.into(), request: Some(request), then: Then::Nothing, back: Vec::new() }
+        Self { doing: doing.into(), request: Some(request), then: Then::Nothing, back: Vec::new(), joins: Vec::new() }
     }
     /// Sends nothing.
     pub fn wait(doing: impl Into<String>, then: Then) -> Self {
-        Self { doing: doing.into(), request: None, then, back: Vec::new() }
+        Self { doing: doing.into(), request: None, then, back: Vec::new(), joins: Vec::new() }
     }
     pub fn then(mut self, then: Then) -> Self {
         self.then = then;

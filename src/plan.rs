@@ -2,7 +2,7 @@
 
 mod shown;
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -165,6 +165,10 @@ impl Plan {
     pub fn chosen(&self) -> Vec<u32> {
         let lanes = self.lanes.iter().flat_map(|lanes| &lanes.lanes).filter(|lane| lane.chosen);
         self.chosen_vmid.into_iter().chain(lanes.filter_map(|lane| lane.vmid)).collect()
+    }
+    /// The addresses that its guests get.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.lanes.iter().flat_map(|lanes| &lanes.lanes).flat_map(|lane| lane.addresses.iter().copied()).collect()
     }
     /// The call that takes it back; `arguments` is an object.
     pub fn undo(self, tool: &'static str, arguments: Value) -> Self {

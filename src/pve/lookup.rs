@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::time::Instant;
 
 use super::{
-    AdoptQuery, Becomes, ExitStatus, Guest, GuestRef, Reader, Request, Resource, Resources, Upid, WaitOptions, Waited,
-    Want, waiter,
+    AdoptQuery, Becomes, ExitStatus, Guest, GuestRef, Live, Reader, Request, Resource, Resources, Upid, WaitOptions,
+    Waited, Want, waiter,
 };
 use crate::error::Result;
 
@@ -53,8 +53,7 @@ impl Reader<'_> {
     /// # Errors
     /// As [`Reader::get`].
     pub async fn guests_now(&self) -> Result<Vec<Guest>> {
-        let live = self.unless_cancelled(self.client().resources().live(self.client()));
-        let (listed, live) = tokio::try_join!(self.resources_now(), live)?;
+        let (listed, live) = tokio::try_join!(self.resources_now(), self.live())?;
         let now: HashMap<(u32, &str), &Guest> = live.guests.iter().map(|g| ((g.vmid, g.node.as_str()), g)).collect();
         let with_now = |row: &Resource| {
             let mut guest = Guest::from(row);
@@ -65,6 +64,14 @@ impl Reader<'_> {
             guest
         };
         Ok(listed.iter().map(with_now).collect())
+    }
+
+    /// The guests as the online nodes list them now.
+    ///
+    /// # Errors
+    /// As [`Reader::get`], of the list of nodes; a silent node is no error.
+    pub async fn live(&self) -> Result<Arc<Live>> {
+        self.unless_cancelled(self.client().resources().live(self.client())).await
     }
 
     /// Waits for a task to end well.

@@ -144,12 +144,21 @@ impl Request {
         (force && gone.peek().is_some()) || gone.any(|key| key.starts_with("unused"))
     }
 
-    /// Whether it downloads the file that the other one deletes.
+    /// Whether it downloads the file that the other one deletes: from an address, or a template of Proxmox's index.
     pub fn fetches(&self, delete: &Self) -> bool {
+        let volume = |base: &str, storage: &str, content: &str, file: &str| {
+            delete.method == Method::DELETE
+                && delete.path == format!("{base}/content/{}", encode(&format!("{storage}:{content}/{file}")))
+        };
+        if let Some(node) = self.path.strip_suffix("/aplinfo") {
+            let (Some(storage), Some(file)) = (self.param_of("storage"), self.param_of("template")) else {
+                return false;
+            };
+            return volume(&format!("{node}/storage/{}", encode(storage)), storage, "vztmpl", file);
+        }
         let Some(base) = self.path.strip_suffix("/download-url") else { return false };
         let (Some(file), Some(content)) = (self.param_of("filename"), self.param_of("content")) else { return false };
-        let storage = decode(base.rsplit('/').next().unwrap_or_default());
-        delete.path == format!("{base}/content/{}", encode(&format!("{storage}:{content}/{file}")))
+        volume(base, &decode(base.rsplit('/').next().unwrap_or_default()), content, file)
     }
 
     /// A rollback, or a restore over a guest.
@@ -214,6 +223,24 @@ impl std::fmt::Debug for Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_download_is_known_from_what_deletes_its_file() {
+        let template = Request::post("/nodes/a/aplinfo").param("storage", "nas").param("template", "x_1.tar.zst");
+        let image =
+            Request::post("/nodes/a/storage/nas/download-url").param("content", "iso").param("filename", "x.iso");
+        let delete = |volume: &str| Request::delete(format!("/nodes/a/storage/nas/content/{}", encode(volume)));
+        for (download, volume, its) in [
+            (&template, "nas:vztmpl/x_1.tar.zst", true),
+            (&template, "nas:vztmpl/x_2.tar.zst", false),
+            (&template, "nas:iso/x.iso", false),
+            (&image, "nas:iso/x.iso", true),
+            (&image, "local:iso/x.iso", false),
+        ] {
+            assert_eq!(download.fetches(&delete(volume)), its, "{download:?} {volume}");
+        }
+        assert!(!template.fetches(&Request::delete("/nodes/b/storage/nas/content/nas%3Avztmpl%2Fx_1.tar.zst")));
+    }
 
     #[test]
     fn what_frees_volumes_is_destructive_whatever_its_method() {

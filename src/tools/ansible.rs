@@ -1,6 +1,6 @@
 //! Guests as Ansible hosts: an address under which the guest can be reached, and the inventory that says so.
 
-mod write;
+pub(super) mod write;
 
 use std::{fmt::Write, net::IpAddr};
 

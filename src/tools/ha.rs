@@ -171,13 +171,21 @@ impl State {
     }
 }
 
-fn sid(guest: &Guest) -> String {
+pub(super) fn sid(guest: &Guest) -> String {
     format!("{}:{}", if guest.kind == GuestKind::Qemu { "vm" } else { "ct" }, guest.vmid)
 }
 
 async fn resource(pve: &Reader<'_>, sid: &str) -> Result<Option<Resource>> {
     let all: Vec<Resource> = pve.get("/cluster/ha/resources").await?;
     Ok(all.into_iter().find(|resource| resource.sid == sid))
+}
+
+/// Whether HA looks after the guest, as its configuration says it now: lists of guests learn of it late.
+///
+/// # Errors
+/// Proxmox's.
+pub(super) async fn is_managed(pve: &Reader<'_>, guest: &Guest) -> Result<bool> {
+    resource(pve, &sid(guest)).await.map(|there| there.is_some())
 }
 
 /// Put a guest under high availability, or change how.

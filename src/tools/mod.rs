@@ -38,6 +38,7 @@ mod os_templates;
 mod permissions;
 mod pools;
 mod power;
+mod provision;
 mod replication;
 mod schedule;
 mod snapshots;
@@ -63,6 +64,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("guests", guests::TOOLS),
     ("power", power::TOOLS),
     ("create", create::TOOLS),
+    ("provision", provision::TOOLS),
     ("clone", clone::TOOLS),
     ("configure", configure::TOOLS),
     ("cloudinit", cloudinit::TOOLS),

@@ -32,8 +32,8 @@ impl Tool for ListOsTemplates {
 
 /// A row of the index.
 #[derive(Debug, Clone, Deserialize)]
-struct Appliance {
-    template: String,
+pub(super) struct Appliance {
+    pub template: String,
     #[serde(default)]
     package: String,
     #[serde(default)]
@@ -72,12 +72,36 @@ struct Template {
     downloaded: Vec<String>,
 }
 
-async fn index(pve: &Reader<'_>, node: &str) -> Result<Vec<Appliance>> {
+impl Appliance {
+    /// Of a file on a storage: what its name tells.
+    pub fn of_file(name: &str) -> Self {
+        let mut parts = name.splitn(3, '_').map(str::to_owned);
+        let (package, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let section = if package.starts_with("turnkey-") { "turnkeylinux" } else { "system" };
+        Self {
+            template: name.to_owned(),
+            package,
+            version,
+            os: String::new(),
+            section: section.to_owned(),
+            headline: None,
+        }
+    }
+}
+
+/// The templates that Proxmox offers, as a node knows them.
+///
+/// # Errors
+/// Proxmox's.
+pub(super) async fn index(pve: &Reader<'_>, node: &str) -> Result<Vec<Appliance>> {
     pve.get(format!("/nodes/{}/aplinfo", encode(node))).await
 }
 
 /// The templates on one storage.
-async fn volumes(pve: &Reader<'_>, node: &str, storage: &str) -> Result<Vec<String>> {
+///
+/// # Errors
+/// Proxmox's.
+pub(super) async fn volumes(pve: &Reader<'_>, node: &str, storage: &str) -> Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Row {
         volid: String,
@@ -87,7 +111,8 @@ async fn volumes(pve: &Reader<'_>, node: &str, storage: &str) -> Result<Vec<Stri
     Ok(rows.into_iter().map(|row| row.volid).collect())
 }
 
-fn file(volid: &str) -> &str {
+/// The name of a volume's file.
+pub(super) fn file(volid: &str) -> &str {
     volid.rsplit('/').next().unwrap_or_default()
 }
 
@@ -185,7 +210,7 @@ impl Action for DownloadOsTemplate {
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let node = pve.node(self.node.as_deref()).await?;
         let index = index(pve, &node).await?;
-        let chosen = choose(&index, &self.template_name)?;
+        let chosen = choose("template_name", &index, &self.template_name)?;
         let storage = pve.storage(self.storage.as_deref(), &node, "vztmpl").await?;
         let volid = format!("{storage}:vztmpl/{}", chosen.template);
         let there = files::exists(pve, &node, Content::Vztmpl, &volid).await?;
@@ -210,7 +235,10 @@ impl Action for DownloadOsTemplate {
 }
 
 /// The template of that name, or the newest of the one kind that the words fit.
-fn choose<'a>(index: &'a [Appliance], wanted: &str) -> Result<&'a Appliance> {
+///
+/// # Errors
+/// `NotFound`; `Ambiguous` where it fits several kinds.
+pub(super) fn choose<'a>(field: &str, index: &'a [Appliance], wanted: &str) -> Result<&'a Appliance> {
     let wanted = file(wanted).trim();
     if let Some(exact) = index.iter().find(|one| one.template == wanted) {
         return Ok(exact);
@@ -222,18 +250,15 @@ fn choose<'a>(index: &'a [Appliance], wanted: &str) -> Result<&'a Appliance> {
     }
     fitting.sort_by(|a, b| newer(&a.package, &b.package).then_with(|| newer(&a.version, &b.version)));
     let Some(newest) = fitting.last().copied() else {
-        return Err(Error::not_found(format!("template_name: no template in the index fits '{wanted}'"))
+        return Err(Error::not_found(format!("{field}: no template in the index fits '{wanted}'"))
             .hint("proxmox-list-os-templates shows them all"));
     };
     if fitting.iter().all(|one| kind(one) == kind(newest)) {
         return Ok(newest);
     }
     let names: Vec<&str> = fitting.iter().rev().take(20).map(|one| one.template.as_str()).collect();
-    Err(Error::new(
-        Kind::Ambiguous,
-        format!("template_name: '{wanted}' fits {} templates of several kinds", fitting.len()),
-    )
-    .hint(format!("say more of the name: {}", names.join(", "))))
+    Err(Error::new(Kind::Ambiguous, format!("{field}: '{wanted}' fits {} templates of several kinds", fitting.len()))
+        .hint(format!("say more of the name: {}", names.join(", "))))
 }
 
 /// What a package is, whatever its version: its name without digits.
@@ -286,7 +311,9 @@ mod tests {
     #[test]
     fn part_of_a_name_means_the_newest_of_its_kind() {
         let index = index();
-        let chosen = |wanted: &str| choose(&index, wanted).map(|one| one.template.as_str()).map_err(|e| e.kind());
+        let chosen = |wanted: &str| {
+            choose("template_name", &index, wanted).map(|one| one.template.as_str()).map_err(|e| e.kind())
+        };
         assert_eq!(chosen("debian"), Ok("debian-12-standard_12.12-1_amd64.tar.zst"));
         assert_eq!(chosen("Debian 9"), Ok("debian-9-standard_9.13-1_amd64.tar.zst"));
         assert_eq!(chosen("debian-12-standard_12.7"), Ok("debian-12-standard_12.7-1_amd64.tar.zst"));
@@ -300,6 +327,6 @@ mod tests {
     fn an_exact_name_is_taken_as_it_is() {
         let index = index();
         let name = "local:vztmpl/debian-12-standard_12.7-1_amd64.tar.zst";
-        assert_eq!(choose(&index, name).unwrap().version, "12.7-1");
+        assert_eq!(choose("template_name", &index, name).unwrap().version, "12.7-1");
     }
 }
