@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
 
 /// A VMID chosen by us and taken by another meanwhile is tried again with the next, this often.
 const TRIES: usize = 5;
+
+/// Guests looked at at the same time.
+const AT_ONCE: usize = 16;
 
 /// Runs a tool that changes something.
 pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> Result<Answer> {
@@ -182,19 +186,19 @@ fn subject<'a>(cx: &'a Cx<'_>, plan: &'a Plan, seen: &'a [(String, bytes::Bytes)
 /// Sees what the plan's identity needs and its making did not: whether the guests run. Their configurations were read for
 /// the policy.
 async fn look(reader: &Reader<'_>, plan: &Plan) -> Result<()> {
-    for path in looks(&plan.requests) {
+    let all = looks(&plan.requests).into_iter().map(|path| async move {
         #[derive(serde::Deserialize)]
         struct Current {
             status: String,
         }
-        let current: Current = match reader.request(&Request::get(format!("{path}/status/current"))).await {
-            Ok(current) => current,
-            Err(e) if e.is_not_found() => continue,
+        match reader.request::<Current>(&Request::get(format!("{path}/status/current"))).await {
+            Ok(current) => reader.scope().seen.add(format!("{path} runs"), current.status.into()),
+            Err(e) if e.is_not_found() => {}
             Err(e) => return Err(e),
-        };
-        reader.scope().seen.add(format!("{path} runs"), current.status.into());
-    }
-    Ok(())
+        }
+        Ok(())
+    });
+    stream::iter(all).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Shows the plan; nothing is sent.
@@ -226,8 +230,7 @@ async fn show(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, consent: Consent) -
         Some(wrong) => format!("nothing was sent: {wrong}; this is the plan as things stand; {next}"),
         None => format!("nothing was sent; {next}"),
     };
-    let requests = plan.requests.iter().map(Shown::from).collect();
-    let rollback = plan.back().iter().map(Shown::from).collect();
+    let (requests, rollback) = (Shown::many(&plan.requests), Shown::many(&plan.back()));
     let new = Outcome { result: plan.lanes.as_ref().map(Lanes::planned), ..Outcome::new(state, plan) };
     answer(cx, Outcome { requests, rollback, checked, problems, warnings, plan_id, next: Some(next), ..new })
 }

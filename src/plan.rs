@@ -1,11 +1,14 @@
 //! What an action is going to do (a plan: the exact requests, in order) and what came of it (an outcome).
 
+mod shown;
+
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::shown::Shown;
 use crate::{
     lanes::Lanes,
     pve::{Guest, Request},
@@ -326,19 +329,5 @@ impl Outcome {
         };
         outcome.set_undo(plan.undo.as_ref());
         outcome
-    }
-}
-
-/// A request as shown; secrets are masked.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Shown {
-    pub method: String,
-    pub path: String,
-    pub params: Map<String, Value>,
-}
-
-impl From<&Request> for Shown {
-    fn from(request: &Request) -> Self {
-        Self { method: request.method.to_string(), path: request.path.clone(), params: request.shown_params() }
     }
 }

@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{FAILED, USAGE, bars::Bar, complain, open, print};
+use super::{FAILED, USAGE, bars::Bars, complain, open, print};
 use crate::{
     call::{Answer, App, Context, Person},
     config::Config,
@@ -33,13 +33,9 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     let arguments = arguments(matches.get_one::<String>("json").map(String::as_str), words)?;
     let (app, _cluster) = open(config).await?;
     let cancel = CancellationToken::new();
-    let stop = cancel.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stop.cancel();
-        }
-    });
-    let outcome = confirmed(&app, &tool, &arguments, &cancel).await;
+    let bars = Bars::default();
+    tokio::spawn(interrupted(cancel.clone(), bars.clone()));
+    let outcome = confirmed(&app, &tool, &arguments, (&cancel, &bars)).await;
     let (data, code) = match outcome {
         Ok(answer) if answer.data["state"] == "needs_confirmation" => (answer.data, USAGE),
         Ok(answer) => (answer.data, 0),
@@ -53,17 +49,34 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     Ok(code.into())
 }
 
+/// The first interrupt cancels the call, which finds its way back; the second ends the program where it is.
+async fn interrupted(cancel: CancellationToken, bars: Bars) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    cancel.cancel();
+    bars.say("proxmox-mcp: cancelled; what has to be taken back is taken back now (Ctrl-C again ends at once)");
+    if tokio::signal::ctrl_c().await.is_ok() {
+        bars.clear();
+        bars.say("proxmox-mcp: ended at once; `proxmox-mcp resume` tells what was left under way, and takes it up");
+        std::process::exit(INTERRUPTED);
+    }
+}
+
+/// As shells have it.
+const INTERRUPTED: i32 = 130;
+
 /// Calls the tool, and asks on the terminal where a person has to say yes.
 async fn confirmed(
     app: &App,
     tool: &str,
     arguments: &Map<String, Value>,
-    cancel: &CancellationToken,
+    (cancel, bars): (&CancellationToken, &Bars),
 ) -> Result<Answer> {
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let mut person = if terminal { Person::CanBeAsked } else { Person::Nobody("stdin is no terminal") };
     for asked in 0.. {
-        let bar = Bar::new(tool);
+        let bar = bars.bar(tool);
         let context = Context {
             progress: bar.progress(),
             cancel: cancel.clone(),

@@ -252,7 +252,14 @@ impl Engine {
             }
         };
         let words = run.error.as_ref().map_or_else(|| run.how.word().to_owned(), ToString::to_string);
-        self.board.ended(run.index, &run.lane.name, &format!("{}: {words}", run.lane.name));
+        let words = format!("{}: {words}", run.lane.name);
+        match (run.how, self.lanes.on_failure) {
+            // What is going to be taken back is not over.
+            (How::Failed | How::Stopped, OnFailure::Rollback) => {
+                self.board.back_ended(run.index, &run.lane.name, &words, run.how == How::Failed);
+            }
+            (how, _) => self.board.ended(run.index, &run.lane.name, &words, how == How::Failed),
+        }
         run
     }
 
@@ -267,7 +274,7 @@ impl Engine {
             self.step(run, i).await?;
             run.did[i] = Did::Done;
             self.note(run, i, Note::Done).await?;
-            self.board.done(run.index, &run.lane.name, &run.lane.steps[i].doing);
+            self.board.done(run.index);
         }
         Ok(())
     }
@@ -519,6 +526,7 @@ impl Engine {
         {
             tracing::warn!("the record of what is done cannot be removed: {e}");
         }
+        self.board.over(told(&runs));
         Report::new(&self.lanes, runs, error, self.record.as_ref().filter(|_| open).map(Record::id))
     }
 
@@ -553,6 +561,19 @@ impl Engine {
     fn too_many(&self) -> bool {
         self.lanes.max_failures.is_some_and(|most| self.failures.load(Ordering::Relaxed) > most)
     }
+}
+
+/// How many ended how.
+fn told(runs: &[Run]) -> String {
+    let mut counts: Vec<(How, usize)> = Vec::new();
+    for run in runs {
+        match counts.iter_mut().find(|(how, _)| *how == run.how) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((run.how, 1)),
+        }
+    }
+    counts.sort_by_key(|(how, _)| *how != How::Done);
+    counts.into_iter().map(|(how, count)| format!("{count} {}", how.word())).collect::<Vec<_>>().join(", ")
 }
 
 impl Run {
