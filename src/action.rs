@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -13,16 +14,21 @@ use crate::{
     confirm::{Mode, Subject, looks},
     error::{Error, Kind, Result},
     execute::{self, lanes::Ways},
+    lanes::Lanes,
     plan::{Outcome, Plan, Shown, State},
     policy::{Effect, Facts, Reach},
     pve::{Reader, Request, WaitOptions},
     safety_snapshot::{self, Before},
-    tool::{Action, Control},
+    tool::{Action, Control, Entry},
+    tools,
     undo::{Guests, Undoing, identity},
 };
 
 /// A VMID chosen by us and taken by another meanwhile is tried again with the next, this often.
 const TRIES: usize = 5;
+
+/// Guests looked at at the same time.
+const AT_ONCE: usize = 16;
 
 /// Runs a tool that changes something.
 pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> Result<Answer> {
@@ -56,7 +62,8 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
             }
             approved => approved?,
         };
-        let needed = cx.app.asks(cx.entry) || ways.there.iter().any(|a| a.request().effect() == Effect::Destroy);
+        let asks = cx.app.asks(cx.entry) || stands_for(&plan).any(|entry| cx.app.asks(entry));
+        let needed = asks || ways.there.iter().any(|a| a.request().effect() == Effect::Destroy);
         let consent = match order.dry_run {
             true => Consent::Shown(needed),
             false => {
@@ -119,10 +126,19 @@ fn answer(cx: &Cx<'_>, mut outcome: Outcome) -> Result<Answer> {
 /// Has the policy look at everything that is going to be sent.
 async fn approve<T: Action>(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan) -> Result<Ways> {
     let policy = cx.app.policy();
+    for entry in stands_for(plan) {
+        policy.allows_tool(entry.name, entry.effect, entry.api)?;
+    }
     let facts = Facts::gather(reader, &Reach::of(&plan.requests), policy.asks_for_pools()).await?;
     let there = policy.approve(T::EFFECT, &plan.requests, &facts)?;
     let back = policy.approve_back(&plan.requests, &plan.back())?;
     Ok(Ways { there, back })
+}
+
+/// The single tools whose work the plan does: what is said of them holds for it, too.
+fn stands_for(plan: &Plan) -> impl Iterator<Item = &'static Entry> {
+    let names = plan.tools();
+    tools::all().filter(move |entry| names.contains(entry.name))
 }
 
 /// Whether somebody has said yes.
@@ -170,19 +186,19 @@ fn subject<'a>(cx: &'a Cx<'_>, plan: &'a Plan, seen: &'a [(String, bytes::Bytes)
 /// Sees what the plan's identity needs and its making did not: whether the guests run. Their configurations were read for
 /// the policy.
 async fn look(reader: &Reader<'_>, plan: &Plan) -> Result<()> {
-    for path in looks(&plan.requests) {
+    let all = looks(&plan.requests).into_iter().map(|path| async move {
         #[derive(serde::Deserialize)]
         struct Current {
             status: String,
         }
-        let current: Current = match reader.request(&Request::get(format!("{path}/status/current"))).await {
-            Ok(current) => current,
-            Err(e) if e.is_not_found() => continue,
+        match reader.request::<Current>(&Request::get(format!("{path}/status/current"))).await {
+            Ok(current) => reader.scope().seen.add(format!("{path} runs"), current.status.into()),
+            Err(e) if e.is_not_found() => {}
             Err(e) => return Err(e),
-        };
-        reader.scope().seen.add(format!("{path} runs"), current.status.into());
-    }
-    Ok(())
+        }
+        Ok(())
+    });
+    stream::iter(all).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Shows the plan; nothing is sent.
@@ -214,9 +230,8 @@ async fn show(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, consent: Consent) -
         Some(wrong) => format!("nothing was sent: {wrong}; this is the plan as things stand; {next}"),
         None => format!("nothing was sent; {next}"),
     };
-    let requests = plan.requests.iter().map(Shown::from).collect();
-    let rollback = plan.back().iter().map(Shown::from).collect();
-    let new = Outcome::new(state, plan);
+    let (requests, rollback) = (Shown::many(&plan.requests), Shown::many(&plan.back()));
+    let new = Outcome { result: plan.lanes.as_ref().map(Lanes::planned), ..Outcome::new(state, plan) };
     answer(cx, Outcome { requests, rollback, checked, problems, warnings, plan_id, next: Some(next), ..new })
 }
 

@@ -10,10 +10,15 @@ mod places;
 mod privileges;
 mod room;
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 
 use self::{asked::Asked, looks::Look};
 use crate::{plan::Plan, pve::Reader};
+
+/// Things looked at at the same time.
+const AT_ONCE: usize = 16;
+/// Of so many guests each is told by itself.
+const FEW: usize = 8;
 
 /// What was looked at.
 #[derive(Debug, Default)]
@@ -64,13 +69,37 @@ pub async fn run(pve: &Reader<'_>, plan: &Plan) -> Checked {
     for look in room::of(&asked, plan).await {
         looks::add(&mut looks, look);
     }
-    let found = join_all(looks.iter().map(|look| look_at(&asked, plan, look)));
-    let (found, rights) = tokio::join!(found, privileges::check(&asked, pve.api(), &plan.requests));
+    let found: Vec<_> = looks.iter().map(|look| look_at(&asked, plan, look)).collect();
+    let found = stream::iter(found).buffered(AT_ONCE).collect::<Vec<_>>();
+    let (mut found, rights) = tokio::join!(found, privileges::check(&asked, pve.api(), &plan.requests));
+    all.checked.extend(of_many(&looks, &mut found));
     for one in found.into_iter().flatten() {
         all.add(one);
     }
     all.add(rights.unwrap_or_default());
     all
+}
+
+/// What is the same good thing of many guests, said once: taken out of what was found of each.
+fn of_many(looks: &[Look], found: &mut [Option<Checked>]) -> Vec<String> {
+    let mut counts: Vec<(String, usize)> = Vec::new();
+    let guests = looks.iter().filter(|look| matches!(look, Look::Guest(_))).count();
+    if guests <= FEW {
+        return Vec::new();
+    }
+    for (look, found) in looks.iter().zip(found) {
+        let (Look::Guest(guest), Some(found)) = (look, found) else { continue };
+        let name = format!("{} ", guest.name());
+        found.checked.retain(|text| {
+            let Some(rest) = text.strip_prefix(&name) else { return true };
+            match counts.iter_mut().find(|(known, _)| known == rest) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((rest.to_owned(), 1)),
+            }
+            false
+        });
+    }
+    counts.into_iter().map(|(text, count)| format!("each of {count} guests {text}")).collect()
 }
 
 async fn look_at(pve: &Asked<'_>, plan: &Plan, look: &Look) -> Option<Checked> {

@@ -71,6 +71,23 @@ pub struct Lane {
     pub steps: Vec<Step>,
     /// The call that takes it back once it is done.
     pub undo: Option<UndoCall>,
+    /// What a plan that is only shown says of it besides: how it is now, what it is going to be.
+    pub before: Map<String, Value>,
+    /// Nothing is done with it; it is listed all the same.
+    pub out: Option<Out>,
+    /// The single tools that it stands for: who may not use one of them may not do it this way either.
+    #[serde(skip)]
+    pub tools: Vec<&'static str>,
+}
+
+/// Why nothing is done with something that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Out {
+    /// It is so already, or it was not meant.
+    Skipped(String),
+    /// It cannot be.
+    Refused(String),
 }
 
 /// One request and what is waited for after it; either may be missing.
@@ -103,6 +120,8 @@ pub enum Then {
     Address { guest: At, seconds: u64, fixed: Option<String>, ipv6: bool },
     /// The command that the request began has ended: a row of `ran` in the result. Any exit code but 0 is a failure.
     Command { guest: At, seconds: u64, line: String },
+    /// So much time has passed.
+    Pause { seconds: u64 },
     /// HA has done what its queue was given. `status` or `node` is what the guest becomes.
     Becomes { guest: At, status: Option<String>, node: Option<String> },
 }
@@ -135,9 +154,37 @@ impl Lane {
         self.about.insert(key.to_owned(), value.into());
         self
     }
+    /// As [`Lane::about`], for a plan that is only shown.
+    pub fn before(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.before.insert(key.to_owned(), value.into());
+        self
+    }
     pub fn step(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
+    }
+    /// What is known of it before anything is done: a row of a plan that is shown.
+    fn planned(&self) -> Value {
+        let mut row = Map::from_iter([("name".to_owned(), self.name.clone().into())]);
+        row.extend(self.about.clone());
+        row.extend(self.before.clone());
+        if let Some(out) = &self.out {
+            row.insert(out.how().key().to_owned(), out.why().into());
+        }
+        Value::Object(row)
+    }
+}
+
+impl Out {
+    pub fn why(&self) -> &str {
+        let (Self::Skipped(why) | Self::Refused(why)) = self;
+        why
+    }
+    fn how(&self) -> How {
+        match self {
+            Self::Skipped(_) => How::Skipped,
+            Self::Refused(_) => How::Refused,
+        }
     }
 }
 
@@ -162,6 +209,10 @@ impl Step {
 impl Lanes {
     pub fn new(rows: &str, lanes: Vec<Lane>) -> Self {
         Self { lanes, parallel: 4, on_failure: OnFailure::Keep, max_failures: None, rows: rows.to_owned() }
+    }
+    /// A row for each lane, of what is known before anything is done.
+    pub fn planned(&self) -> Map<String, Value> {
+        Map::from_iter([(self.rows.clone(), self.lanes.iter().map(Lane::planned).collect())])
     }
     /// Everything that is going to be sent, in order, lane by lane.
     pub fn requests(&self) -> Vec<Request> {

@@ -1,11 +1,14 @@
 //! What an action is going to do (a plan: the exact requests, in order) and what came of it (an outcome).
 
-use std::net::IpAddr;
+mod shown;
+
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::shown::Shown;
 use crate::{
     lanes::Lanes,
     pve::{Guest, Request},
@@ -57,6 +60,11 @@ impl Undo {
     }
     pub fn never(why: impl Into<String>) -> Self {
         Self::Never(why.into())
+    }
+    /// Ready to be made, where there is one.
+    pub fn as_call(&self) -> Option<UndoCall> {
+        let Self::Call { tool, arguments, note } = self else { return None };
+        Some(UndoCall { tool: (*tool).to_owned(), arguments: arguments.clone(), note: note.clone() })
     }
     /// What the call does not bring back; added to what was noted before.
     pub fn note(mut self, text: impl Into<String>) -> Self {
@@ -149,6 +157,10 @@ impl Plan {
     pub fn back(&self) -> Vec<Request> {
         self.lanes.as_ref().map(Lanes::back).unwrap_or_default()
     }
+    /// The single tools that its lanes stand for.
+    pub fn tools(&self) -> BTreeSet<&'static str> {
+        self.lanes.iter().flat_map(|lanes| &lanes.lanes).flat_map(|lane| lane.tools.iter().copied()).collect()
+    }
     /// The VMIDs that were chosen and not given.
     pub fn chosen(&self) -> Vec<u32> {
         let lanes = self.lanes.iter().flat_map(|lanes| &lanes.lanes).filter(|lane| lane.chosen);
@@ -193,6 +205,18 @@ pub struct Change {
     pub new: Option<String>,
 }
 
+/// `cores: 2 → 4`, `onboot: 1`, `onboot: deleted`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, old, new } = self;
+        match (old, new) {
+            (Some(old), Some(new)) => write!(f, "{key}: {old} → {new}"),
+            (None, Some(new)) => write!(f, "{key}: {new}"),
+            (_, None) => write!(f, "{key}: deleted"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -229,7 +253,8 @@ pub struct Outcome {
     pub problems: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What came of it, where that is more than that it was done; what is no object stands under `data`.
+    /// What came of it, where that is more than that it was done; what is no object stands under `data`. Of a plan for many
+    /// that is only shown: each of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Map<String, Value>>,
     /// Of the last task.
@@ -273,13 +298,10 @@ pub struct UndoCall {
 impl Outcome {
     /// Says how it is taken back.
     pub fn set_undo(&mut self, undo: Option<&Undo>) {
-        (self.undo, self.no_undo) = match undo {
-            None => (None, None),
-            Some(Undo::Never(why)) => (None, Some(why.clone())),
-            Some(Undo::Call { tool, arguments, note }) => {
-                let call = UndoCall { tool: (*tool).to_owned(), arguments: arguments.clone(), note: note.clone() };
-                (Some(call), None)
-            }
+        self.undo = undo.and_then(Undo::as_call);
+        self.no_undo = match undo {
+            Some(Undo::Never(why)) => Some(why.clone()),
+            _ => None,
         };
     }
 
@@ -307,19 +329,5 @@ impl Outcome {
         };
         outcome.set_undo(plan.undo.as_ref());
         outcome
-    }
-}
-
-/// A request as shown; secrets are masked.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Shown {
-    pub method: String,
-    pub path: String,
-    pub params: Map<String, Value>,
-}
-
-impl From<&Request> for Shown {
-    fn from(request: &Request) -> Self {
-        Self { method: request.method.to_string(), path: request.path.clone(), params: request.shown_params() }
     }
 }

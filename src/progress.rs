@@ -27,6 +27,8 @@ pub struct Part {
     /// 0 to 100, of this part alone.
     pub percent: f64,
     pub ended: bool,
+    /// Not well.
+    pub failed: bool,
 }
 
 impl Update {

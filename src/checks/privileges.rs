@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use http::Method;
 
-use super::{Checked, asked::Asked};
+use super::{AT_ONCE, Checked, asked::Asked};
 use crate::pve::{
     Request,
     api::Api,
@@ -24,8 +24,8 @@ pub async fn check(pve: &Asked<'_>, api: &Api, requests: &[Request]) -> Option<C
     if paths.is_empty() {
         return None;
     }
-    let held: Option<Held> = join_all(paths.into_iter().map(|path| held(pve, path))).await.into_iter().collect();
-    let held = held?;
+    let held = stream::iter(paths).map(|path| held(pve, path)).buffered(AT_ONCE).collect::<Vec<_>>().await;
+    let held: Held = held.into_iter().collect::<Option<_>>()?;
     let mut missing: Vec<Lack> = needs.iter().flat_map(|need| need.missing(&held)).collect();
     missing.sort_by(|a, b| a.words.cmp(&b.words));
     missing.dedup_by(|a, b| a.words == b.words);

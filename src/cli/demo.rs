@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{bars::Bar, print};
+use super::{bars::Bars, print};
 use crate::{
     error::{Error, Result},
     mcp::Connection,
@@ -150,7 +150,7 @@ impl Demo {
     /// One call, with a progress bar where it takes its time.
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value> {
         let waits = arguments["wait"] == true && arguments["confirm"] != false;
-        let bar = waits.then(|| Bar::new(tool));
+        let bar = waits.then(|| Bars::default().bar(tool));
         if let Some(bar) = &bar {
             *self.current.lock().unwrap_or_else(PoisonError::into_inner) = bar.progress();
         }

@@ -38,6 +38,9 @@ impl Engine {
     }
 
     async fn lane_back(&self, mut run: Run) -> Run {
+        if run.lane.out.is_some() {
+            return run;
+        }
         let begun = run.did.iter().any(|did| *did != Did::Nothing);
         for i in (0..run.did.len()).rev() {
             if run.did[i] == Did::Nothing {
@@ -46,7 +49,7 @@ impl Engine {
             for back in std::mem::take(&mut run.ready[i].back) {
                 let name = back.request().to_string();
                 let doing = format!("taking back {}: {name}", run.lane.name);
-                drop(self.board.listener(run.index, &run.lane.name, &doing));
+                self.board.back(run.index, &run.lane.name, &doing);
                 match self.one_back(&run, i, &back).await {
                     Ok(true) => run.undone.push(name),
                     Ok(false) => {}
@@ -59,7 +62,8 @@ impl Engine {
             (true, true) => How::RolledBack,
             (true, false) => How::Left,
         };
-        self.board.ended(run.index, &run.lane.name, &format!("{}: {}", run.lane.name, run.how.word()));
+        let words = format!("{}: {}", run.lane.name, run.how.word());
+        self.board.back_ended(run.index, &run.lane.name, &words, run.how == How::Left);
         run
     }
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Lane, Lanes, OnFailure, Report, Step, after, back::guest_of, board::Board};
+use super::{Lane, Lanes, OnFailure, Out, Report, Step, after, back::guest_of, board::Board};
 use crate::{
     error::{Error, Kind, Result},
     execute::Sender,
@@ -61,6 +61,10 @@ pub enum Did {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     NotBegun,
+    /// Nothing was to be done.
+    Skipped,
+    /// It could not be, and nothing was sent.
+    Refused,
     Done,
     Failed,
     /// Between two steps, because something else was in the way.
@@ -192,7 +196,7 @@ impl Engine {
                 lane: lane.clone(),
                 ready: std::iter::repeat_with(Ready::default).take(steps).collect(),
                 did: did.into_iter().chain(std::iter::repeat(Did::Nothing)).take(steps).collect(),
-                how: How::NotBegun,
+                how: lane.out.as_ref().map_or(How::NotBegun, Out::how),
                 error: None,
                 found: Map::new(),
                 identity,
@@ -225,6 +229,9 @@ impl Engine {
     }
 
     async fn lane(&self, mut run: Run) -> Run {
+        if run.lane.out.is_some() {
+            return run;
+        }
         if self.halt.is_cancelled() || self.too_many() {
             return run;
         }
@@ -245,7 +252,14 @@ impl Engine {
             }
         };
         let words = run.error.as_ref().map_or_else(|| run.how.word().to_owned(), ToString::to_string);
-        self.board.ended(run.index, &run.lane.name, &format!("{}: {words}", run.lane.name));
+        let words = format!("{}: {words}", run.lane.name);
+        match (run.how, self.lanes.on_failure) {
+            // What is going to be taken back is not over.
+            (How::Failed | How::Stopped, OnFailure::Rollback) => {
+                self.board.back_ended(run.index, &run.lane.name, &words, run.how == How::Failed);
+            }
+            (how, _) => self.board.ended(run.index, &run.lane.name, &words, how == How::Failed),
+        }
         run
     }
 
@@ -260,7 +274,7 @@ impl Engine {
             self.step(run, i).await?;
             run.did[i] = Did::Done;
             self.note(run, i, Note::Done).await?;
-            self.board.done(run.index, &run.lane.name, &run.lane.steps[i].doing);
+            self.board.done(run.index);
         }
         Ok(())
     }
@@ -476,7 +490,7 @@ impl Engine {
     }
 
     async fn finish(&self, runs: Vec<Run>) -> Report {
-        let bad = runs.iter().any(|run| run.how != How::Done);
+        let bad = runs.iter().any(|run| !matches!(run.how, How::Done | How::Skipped | How::Refused));
         let error = bad.then(|| self.error(&runs));
         let runs = match bad && self.lanes.on_failure == OnFailure::Rollback {
             true => self.back(runs).await,
@@ -512,6 +526,7 @@ impl Engine {
         {
             tracing::warn!("the record of what is done cannot be removed: {e}");
         }
+        self.board.over(told(&runs));
         Report::new(&self.lanes, runs, error, self.record.as_ref().filter(|_| open).map(Record::id))
     }
 
@@ -546,6 +561,19 @@ impl Engine {
     fn too_many(&self) -> bool {
         self.lanes.max_failures.is_some_and(|most| self.failures.load(Ordering::Relaxed) > most)
     }
+}
+
+/// How many ended how.
+fn told(runs: &[Run]) -> String {
+    let mut counts: Vec<(How, usize)> = Vec::new();
+    for run in runs {
+        match counts.iter_mut().find(|(how, _)| *how == run.how) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((run.how, 1)),
+        }
+    }
+    counts.sort_by_key(|(how, _)| *how != How::Done);
+    counts.into_iter().map(|(how, count)| format!("{count} {}", how.word())).collect::<Vec<_>>().join(", ")
 }
 
 impl Run {

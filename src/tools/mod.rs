@@ -4,11 +4,12 @@
 use crate::tool::Entry;
 
 mod agent;
-mod ansible;
+pub(crate) mod ansible;
 mod api;
 mod applied;
 mod backup_jobs;
 mod backups;
+mod bulk;
 mod clone;
 mod cloudinit;
 mod cluster;
@@ -16,11 +17,13 @@ mod clusters;
 mod configure;
 mod create;
 mod delete;
+mod diff;
 mod disks;
 mod files;
 mod firewall;
 mod guests;
 mod ha;
+mod health;
 mod list;
 mod log_lines;
 mod media;
@@ -41,6 +44,7 @@ mod provision;
 mod replication;
 mod schedule;
 mod snapshots;
+pub mod steps;
 mod storage;
 mod storage_content;
 mod storage_status;
@@ -87,7 +91,9 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("metrics", metrics::TOOLS),
     ("ansible", ansible::TOOLS),
     ("tasks", tasks::TOOLS),
+    ("diff", diff::TOOLS),
     ("cluster", cluster::TOOLS),
+    ("health", health::TOOLS),
     ("ha", ha::TOOLS),
     ("node_system", node_system::TOOLS),
     ("node_power", node_power::TOOLS),
@@ -96,6 +102,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("permissions", permissions::TOOLS),
     ("api", api::TOOLS),
     ("clusters", clusters::TOOLS),
+    ("bulk", bulk::TOOLS),
     ("undo", undo::TOOLS),
 ];
 
