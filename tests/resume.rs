@@ -86,8 +86,21 @@ impl Lab {
     /// Provisions three VMs and is killed once its record has so many lines; false where it came to its end before.
     fn killed_at(&self, lines: usize) -> bool {
         let mut child = self
-            .run(&["call", "proxmox-provision-vm", "name=app{01..03}", "template=debian-12", "cores=2", "memory_mb=1024"])
-            .args(["password=n0-one-reads-this", "tags=[\"lab\"]", "wait_agent=false", "wait_address=false", "confirm=true"])
+            .run(&[
+                "call",
+                "proxmox-provision-vm",
+                "name=app{01..03}",
+                "template=debian-12",
+                "cores=2",
+                "memory_mb=1024",
+            ])
+            .args([
+                "password=n0-one-reads-this",
+                "tags=[\"lab\"]",
+                "wait_agent=false",
+                "wait_address=false",
+                "confirm=true",
+            ])
             .spawn()
             .unwrap();
         loop {
