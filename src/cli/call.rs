@@ -50,7 +50,7 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
 }
 
 /// The first interrupt cancels the call, which finds its way back; the second ends the program where it is.
-async fn interrupted(cancel: CancellationToken, bars: Bars) {
+pub(super) async fn interrupted(cancel: CancellationToken, bars: Bars) {
     if tokio::signal::ctrl_c().await.is_err() {
         return;
     }
