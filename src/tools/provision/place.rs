@@ -128,6 +128,18 @@ pub fn tell<'a>(plan: &mut Plan, names: impl Iterator<Item = &'a str>, places: &
     }
 }
 
+/// The node of that name.
+///
+/// # Errors
+/// `NotFound` with those there are, `Unavailable` where it is offline.
+pub async fn online(pve: &Reader<'_>, node: &str) -> Result<NodeHere> {
+    let node = pve.known_node(node).await?;
+    match node.is_online() {
+        true => Ok(node),
+        false => Err(Error::new(Kind::Unavailable, format!("node: {} is offline", node.node))),
+    }
+}
+
 /// The nodes that come into question; why, where it is but one and was not given.
 async fn nodes(pve: &Reader<'_>, wanted: &Wanted<'_>) -> Result<(Vec<NodeHere>, Option<String>)> {
     let possible = |node: &str| match wanted.only {
@@ -139,10 +151,7 @@ async fn nodes(pve: &Reader<'_>, wanted: &Wanted<'_>) -> Result<(Vec<NodeHere>, 
     };
     if let Some(node) = wanted.node {
         possible(node)?;
-        let node = pve.known_node(node).await?;
-        if !node.is_online() {
-            return Err(Error::new(Kind::Unavailable, format!("node: {} is offline", node.node)));
-        }
+        let node = online(pve, node).await?;
         return Ok((vec![node], None));
     }
     if let Some(node) = pve.default_node().filter(|node| possible(node).is_ok()) {
