@@ -66,6 +66,7 @@ const WITH_CORE: &[&str] = &[
     "proxmox-guest-exec-status",
     "proxmox-list-backups",
     "proxmox-cluster-status",
+    "proxmox-health",
     "proxmox-undo",
     "proxmox-delete-expired-snapshots",
 ];
@@ -75,8 +76,10 @@ fn in_any(member: &Member, families: &[&str]) -> bool {
 }
 
 fn discovery(member: &Member) -> bool {
-    let families =
-        ["nodes", "guests", "storage", "network", "metrics", "tasks", "cluster", "clusters", "tags", "template"];
+    let families = [
+        "nodes", "guests", "storage", "network", "metrics", "tasks", "cluster", "health", "clusters", "tags",
+        "template",
+    ];
     member.effect == Effect::Read && in_any(member, &families)
 }
 

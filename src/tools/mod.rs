@@ -4,7 +4,7 @@
 use crate::tool::Entry;
 
 mod agent;
-mod ansible;
+pub(crate) mod ansible;
 mod api;
 mod applied;
 mod backup_jobs;
@@ -17,11 +17,13 @@ mod clusters;
 mod configure;
 mod create;
 mod delete;
+mod diff;
 mod disks;
 mod files;
 mod firewall;
 mod guests;
 mod ha;
+mod health;
 mod list;
 mod log_lines;
 mod media;
@@ -89,7 +91,9 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("metrics", metrics::TOOLS),
     ("ansible", ansible::TOOLS),
     ("tasks", tasks::TOOLS),
+    ("diff", diff::TOOLS),
     ("cluster", cluster::TOOLS),
+    ("health", health::TOOLS),
     ("ha", ha::TOOLS),
     ("node_system", node_system::TOOLS),
     ("node_power", node_power::TOOLS),
