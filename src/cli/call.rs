@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{FAILED, USAGE, bars::Bars, complain, open, print};
+use super::{FAILED, USAGE, bars::Bars, complain, open, print, signals};
 use crate::{
     call::{Answer, App, Context, Person},
     config::Config,
@@ -39,7 +39,7 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     let (app, _cluster) = open(config).await?;
     let cancel = CancellationToken::new();
     let bars = Bars::default();
-    tokio::spawn(interrupted(cancel.clone(), bars.clone()));
+    tokio::spawn(signals::interrupted(cancel.clone(), bars.clone()));
     let outcome = confirmed(&app, &tool, &arguments, (&cancel, &bars)).await;
     let (data, code) = match outcome {
         Ok(answer) if answer.data["state"] == "needs_confirmation" => (answer.data, USAGE),
@@ -53,23 +53,6 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     print(&serde_json::to_string_pretty(&data).map_err(|e| Error::internal(e.to_string()))?);
     Ok(code.into())
 }
-
-/// The first interrupt cancels the call, which finds its way back; the second ends the program where it is.
-async fn interrupted(cancel: CancellationToken, bars: Bars) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        return;
-    }
-    cancel.cancel();
-    bars.say("proxmox-mcp: cancelled; what has to be taken back is taken back now (Ctrl-C again ends at once)");
-    if tokio::signal::ctrl_c().await.is_ok() {
-        bars.clear();
-        bars.say("proxmox-mcp: ended at once; `proxmox-mcp resume` tells what was left under way, and takes it up");
-        std::process::exit(INTERRUPTED);
-    }
-}
-
-/// As shells have it.
-const INTERRUPTED: i32 = 130;
 
 fn unreadable(error: std::io::Error) -> Error {
     Error::bad_argument(format!("--json: stdin cannot be read: {error}"))
