@@ -165,14 +165,29 @@ async fn seen(pve: &Reader<'_>, request: &Request) -> Result<Option<bool>> {
     if request.method == http::Method::PUT {
         return Ok(Some(false));
     }
-    let Some(sid) = request.param_of("sid").filter(|_| request.path == "/cluster/ha/resources") else {
-        return Ok(None);
+    if let Some(guest) = request.path.strip_suffix("/status/start") {
+        let current: Value = pve.get(format!("{guest}/status/current")).await?;
+        return Ok(Some(current["status"] == "running"));
+    }
+    let ha = request.param_of("sid").filter(|_| request.path == "/cluster/ha/resources");
+    let there = match (ha, makes(request)) {
+        (Some(sid), _) => pve.get::<Value>(format!("/cluster/ha/resources/{}", encode(sid))).await,
+        (_, Some(path)) => pve.get::<Value>(path).await,
+        (None, None) => return Ok(None),
     };
-    match pve.get::<Value>(format!("/cluster/ha/resources/{}", encode(sid))).await {
-        Ok(_) => Ok(Some(true)),
+    match there {
+        // A guest without a task that made it may be anybody's.
+        Ok(_) => Ok(ha.map(|_| true)),
         Err(e) if e.is_not_found() => Ok(Some(false)),
         Err(e) => Err(e),
     }
+}
+
+/// Where the configuration of the guest is that a request makes.
+fn makes(request: &Request) -> Option<String> {
+    let (vmid, made) = Reach::of(std::slice::from_ref(request)).made.pop_first()?;
+    let kind = if request.path.contains("/lxc") { "lxc" } else { "qemu" };
+    Some(format!("/nodes/{}/{kind}/{vmid}/config", encode(&made.node)))
 }
 
 /// Nothing is done twice: what may have been done and cannot be seen is not sent again.

@@ -256,7 +256,7 @@ async fn a_guest_is_compared_with_its_snapshot_where_it_has_one() {
 async fn how_far_the_record_goes_is_said() {
     let test = start(options()).await;
     let report = test.call(DIFF, json!({"since": "1w"})).await;
-    assert!(notes(&report).contains("the tasks of pve1 are on record from 2027-01-14T"), "{report}");
+    assert!(notes(&report).contains("on record only from then on: pve1 2027-01-14T"), "{report}");
     let auditor = test.sandbox.credentials();
     let id = TokenId { user: "auditor@pve".to_owned(), name: "read".to_owned() };
     let auth = Auth::Token { id, secret: auditor.auditor_token_secret.clone() };

@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{FAILED, USAGE, bars::Bars, complain, open, print, signals};
+use super::{FAILED, USAGE, bars::Bars, complain, open, print};
 use crate::{
     call::{Answer, App, Context, Person},
     config::Config,
@@ -23,23 +23,18 @@ pub fn command() -> Command {
         .about("Call one tool and print its result as JSON")
         .after_help("Exit code: 0 done, 1 the tool's error, 2 wrong use (a confirmation that is missing, too).\n\nExample: proxmox-mcp --sandbox call proxmox-list-vms status=running limit=5")
         .arg(Arg::new("tool").value_name("TOOL").required(true).help("Name of the tool, as `proxmox-mcp tools` lists it"))
-        .arg(Arg::new("arguments").value_name("KEY=VALUE").num_args(0..).help("Arguments; a value that begins with { or [ is JSON"))
-        .arg(Arg::new("json").long("json").value_name("OBJECT").help("Arguments as one JSON object, or - to read it from stdin; KEY=VALUE beats it"))
+        .arg(Arg::new("arguments").value_name("KEY=VALUE").num_args(0..).help("Arguments; a value that begins with { or [ is JSON, and @- stands for what stdin has"))
+        .arg(Arg::new("json").long("json").value_name("OBJECT").help("Arguments as one JSON object; KEY=VALUE beats it"))
 }
 
 pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     let tool = matches.get_one::<String>("tool").cloned().unwrap_or_default();
     let words = matches.get_many::<String>("arguments").into_iter().flatten().map(String::as_str);
-    let json = match matches.get_one::<String>("json").map(String::as_str) {
-        // What is too long for a command line.
-        Some("-") => Some(std::io::read_to_string(std::io::stdin()).map_err(unreadable)?),
-        given => given.map(str::to_owned),
-    };
-    let arguments = arguments(json.as_deref(), words)?;
+    let arguments = arguments(matches.get_one::<String>("json").map(String::as_str), words)?;
     let (app, _cluster) = open(config).await?;
     let cancel = CancellationToken::new();
     let bars = Bars::default();
-    tokio::spawn(signals::interrupted(cancel.clone(), bars.clone()));
+    tokio::spawn(interrupted(cancel.clone(), bars.clone()));
     let outcome = confirmed(&app, &tool, &arguments, (&cancel, &bars)).await;
     let (data, code) = match outcome {
         Ok(answer) if answer.data["state"] == "needs_confirmation" => (answer.data, USAGE),
@@ -54,9 +49,22 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     Ok(code.into())
 }
 
-fn unreadable(error: std::io::Error) -> Error {
-    Error::bad_argument(format!("--json: stdin cannot be read: {error}"))
+/// The first interrupt cancels the call, which finds its way back; the second ends the program where it is.
+pub(super) async fn interrupted(cancel: CancellationToken, bars: Bars) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    cancel.cancel();
+    bars.say("proxmox-mcp: cancelled; what has to be taken back is taken back now (Ctrl-C again ends at once)");
+    if tokio::signal::ctrl_c().await.is_ok() {
+        bars.clear();
+        bars.say("proxmox-mcp: ended at once; `proxmox-mcp resume` tells what was left under way, and takes it up");
+        std::process::exit(INTERRUPTED);
+    }
 }
+
+/// As shells have it.
+const INTERRUPTED: i32 = 130;
 
 /// Calls the tool, and asks on the terminal where a person has to say yes.
 async fn confirmed(
@@ -130,6 +138,12 @@ fn arguments<'a>(json: Option<&str>, words: impl Iterator<Item = &'a str>) -> Re
         let Some((key, value)) = word.split_once('=') else {
             return Err(Error::bad_argument(format!("'{word}': expected KEY=VALUE, as in vmid=100")));
         };
+        // What is too long for a command line.
+        let piped = match value {
+            "@-" => Some(std::io::read_to_string(std::io::stdin()).map_err(|e| unreadable(key, &e))?),
+            _ => None,
+        };
+        let value = piped.as_deref().map_or(value, str::trim);
         let value = if value.starts_with(['{', '[']) {
             serde_json::from_str(value).map_err(|e| Error::bad_argument(format!("{key}: not JSON: {e}")))?
         } else {
@@ -138,6 +152,10 @@ fn arguments<'a>(json: Option<&str>, words: impl Iterator<Item = &'a str>) -> Re
         arguments.insert(key.to_owned(), value);
     }
     Ok(arguments)
+}
+
+fn unreadable(key: &str, error: &std::io::Error) -> Error {
+    Error::bad_argument(format!("{key}: stdin cannot be read: {error}"))
 }
 
 #[cfg(test)]

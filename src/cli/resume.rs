@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{FAILED, bars::Bars, complain, open, print, signals};
+use super::{FAILED, bars::Bars, call::interrupted, complain, open, print};
 use crate::{
     call::App,
     config::Config,
@@ -75,7 +75,7 @@ fn chosen(mut left: Vec<Left>, id: Option<&String>) -> Result<Left> {
 async fn take_up(app: &App, left: Left, wish: Wish) -> Result<ExitCode> {
     let cancel = CancellationToken::new();
     let bars = Bars::default();
-    tokio::spawn(signals::interrupted(cancel.clone(), bars.clone()));
+    tokio::spawn(interrupted(cancel.clone(), bars.clone()));
     let bar = bars.bar("resume");
     let outcome = resume::take_up(app, left, wish, bar.progress(), cancel).await;
     bar.clear();

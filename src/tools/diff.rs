@@ -2,6 +2,7 @@
 //! This program keeps none.
 
 mod history;
+mod log;
 mod object;
 mod present;
 mod report;
@@ -166,6 +167,14 @@ impl Diff {
         }))
     }
 
+    /// A number that no guest has or had is a slip.
+    fn known(&self, is_known: impl Fn(u32) -> bool) -> Result<()> {
+        match self.vmid.filter(|vmid| !is_known(*vmid)) {
+            None => Ok(()),
+            Some(vmid) => Err(Error::not_found(format!("vmid: no guest {vmid} is there, and none was since then"))),
+        }
+    }
+
     /// What tasks and the cluster's log tell.
     async fn since_time(&self, pve: &Reader<'_>, (since, only): (u64, &Only), mut draft: Draft) -> Result<Report> {
         let guests = present::guests(pve).await?;
@@ -184,6 +193,7 @@ impl Diff {
             },
             None => draft.by_record = true,
         }
+        self.known(|vmid| guests.contains_key(&vmid) || keys.contains(&Key::guest(vmid)))?;
         for key in keys {
             let found = if key.vmid().is_some() { std::mem::take(&mut from_snapshot) } else { Vec::new() };
             draft.happened(&key, key.vmid().and_then(|vmid| guests.get(&vmid)), found);
@@ -204,6 +214,7 @@ impl Diff {
         let known: Vec<&str> = both().filter(|key| key.vmid().is_none()).map(|key| key.id.as_str()).collect();
         let done: Vec<Key> = draft.history.events.keys().cloned().collect();
         let keys: BTreeSet<&Key> = both().filter(is_read).filter(is_asked).chain(&done).collect();
+        self.known(|vmid| keys.contains(&Key::guest(vmid)))?;
         for key in keys {
             draft.compare(key, saved.objects.get(key), present.objects.get(key), &known);
         }

@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 
 use super::{
     super::time::iso,
+    log,
     object::{Key, Kind},
     present::Only,
     saved::CONFIGURATION,
@@ -24,8 +25,6 @@ const PAGES: usize = 8;
 const AT_ONCE: usize = 16;
 /// Tasks are listed by their beginning. What began so long before may have ended since.
 const LONG: u64 = 86_400;
-/// Entries of the cluster's log.
-const ENTRIES: usize = 5_000;
 /// Clones whose logs are read for the new guest's number.
 const CLONES: usize = 100;
 /// A task that sets options is noted in the cluster's log too, when it begins.
@@ -40,11 +39,12 @@ pub struct Event {
     pub word: String,
     pub being: Being,
     pub end: End,
-    touches: Touches,
+    pub touches: Touches,
     /// Options that it set or removed, where it says so.
-    keys: BTreeSet<String>,
-    kind: String,
-    upid: Option<Upid>,
+    pub keys: BTreeSet<String>,
+    /// A task's type.
+    pub kind: String,
+    pub upid: Option<Upid>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,30 +134,31 @@ pub async fn read(pve: &Reader<'_>, nodes: &[NodeHere], since: u64, only: &Only)
         let tasks = tasks(pve, &node, since).await;
         (node, tasks)
     });
-    let (asked, log, audits, reads_log) = tokio::join!(
+    let (asked, entries, audits, reads_log) = tokio::join!(
         stream::iter(asked).buffered(AT_ONCE).collect::<Vec<_>>(),
-        entries(pve, since),
+        log::entries(pve, since),
         may(pve, "/nodes", "Sys.Audit"),
         may(pve, "/", "Sys.Syslog"),
     );
-    let mut events = Vec::new();
+    let (mut events, mut later) = (Vec::new(), Vec::new());
     for (node, listed) in asked {
         match listed {
             Ok((rows, begins)) => {
                 events.extend(rows.into_iter().filter_map(event));
-                if let Some(time) = begins.filter(|_| audits) {
-                    history.notes.push(format!("the tasks of {node} are on record from {} on", iso(time)));
-                }
+                later.extend(begins.map(|time| format!("{node} {}", iso(time))));
             }
             Err(e) if e.kind() == Fault::Cancelled => return Err(e),
             Err(e) => history.unread.push(format!("tasks of {node}: {e}")),
         }
     }
+    if audits && !later.is_empty() {
+        history.notes.push(format!("tasks are on record only from then on: {}", later.join(", ")));
+    }
     if !audits {
         let who = pve.who();
         history.notes.push(format!("without Sys.Audit on /nodes only the tasks of {who} itself are listed"));
     }
-    match log {
+    match entries {
         Ok((sets, begins)) => {
             // Told once, with its keys.
             let is_told = |event: &Event| {
@@ -295,58 +296,6 @@ fn made(line: &str) -> Option<u32> {
     line.strip_prefix("creating a clone of ")?.rsplit_once(" with ID ")?.1.trim().parse().ok()
 }
 
-/// Changes of options in the cluster's log, and where the log begins if that is later.
-async fn entries(pve: &Reader<'_>, since: u64) -> Result<(Vec<Event>, Option<u64>)> {
-    #[derive(Deserialize)]
-    struct Entry {
-        time: u64,
-        #[serde(default)]
-        user: String,
-        #[serde(default)]
-        msg: String,
-    }
-    let entries: Vec<Entry> = pve.request(&Request::get("/cluster/log").param("max", ENTRIES)).await?;
-    let begins = entries.iter().map(|entry| entry.time).min().filter(|time| *time > since);
-    let sets = entries.into_iter().filter(|entry| entry.time >= since).filter_map(|entry| {
-        let (vmid, keys) = set(&entry.msg)?;
-        let names: Vec<&str> = keys.iter().map(String::as_str).collect();
-        Some(Event {
-            time: entry.time,
-            object: Key::guest(vmid),
-            by: entry.user,
-            word: format!("set {}", names.join(" ")),
-            being: Being::Same,
-            end: End::Done,
-            touches: Touches::Nothing,
-            keys,
-            kind: "set".to_owned(),
-            upid: None,
-        })
-    });
-    Ok((sets.collect(), begins))
-}
-
-/// The options in `update VM 120: -delete lock,tags -memory 2048`. Values are not read: they may be secrets.
-fn set(message: &str) -> Option<(u32, BTreeSet<String>)> {
-    /// Said to the request, and no options.
-    const NOT: [&str; 5] = ["skiplock", "force", "revert", "background_delay", "digest"];
-    let (vmid, options) = message.strip_prefix("update VM ")?.split_once(": ")?;
-    let is_option = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
-    };
-    let mut keys = BTreeSet::new();
-    let mut words = options.split_whitespace();
-    while let Some(word) = words.next() {
-        match word.strip_prefix('-') {
-            Some("delete") => keys.extend(words.next().into_iter().flat_map(|list| list.split(',')).map(str::to_owned)),
-            Some(name) if is_option(name) && !NOT.contains(&name) => drop(keys.insert(name.to_owned())),
-            _ => {}
-        }
-    }
-    Some((vmid.parse().ok()?, keys)).filter(|(_, keys)| !keys.is_empty())
-}
-
 /// Whether the credentials have a privilege; where that cannot be read, it is taken for granted.
 async fn may(pve: &Reader<'_>, path: &str, privilege: &str) -> bool {
     let request = Request::get("/access/permissions").param("path", path);
@@ -357,19 +306,6 @@ async fn may(pve: &Reader<'_>, path: &str, privilege: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_options_of_a_change_are_read_and_no_values() {
-        let keys = |message| set(message).map(|(vmid, keys)| (vmid, keys.into_iter().collect::<Vec<_>>().join(" ")));
-        let is = |vmid, keys: &str| Some((vmid, keys.to_owned()));
-        assert_eq!(keys("update VM 120: -protection 0"), is(120, "protection"));
-        assert_eq!(keys("update VM 120: -delete lock,tags -skiplock 1"), is(120, "lock tags"));
-        assert_eq!(keys("update VM 120: -cipassword <hidden> -net0 virtio,bridge=vmbr0"), is(120, "cipassword net0"));
-        assert_eq!(
-            (keys("snapshot VM 120: live1"), keys("update VM x: -a 1"), keys("update VM 1: ")),
-            (None, None, None)
-        );
-    }
 
     #[test]
     fn whom_a_clone_made_stands_in_its_log() {

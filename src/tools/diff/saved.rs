@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -12,10 +13,12 @@ use super::{
     object::{Difference, Key, Kind, Object, differences, is_known},
     present::{Only, Present},
 };
-use crate::{pve::decode, pve::encode, tool::*};
+use crate::{pve::decode, tool::*};
 
 /// The only form there is so far.
 const VERSION: u64 = 1;
+/// What a name may not have where names stand in a row.
+const ODD: AsciiSet = CONTROLS.add(b' ').add(b'=').add(b'%');
 /// Characters of a digest, six bits each.
 const WHOLE: usize = 5;
 const PART: usize = 2;
@@ -126,7 +129,7 @@ fn digests(objects: &BTreeMap<Key, Object>) -> String {
         if last.replace(key.kind) != Some(key.kind) {
             words.push(key.kind.name().to_owned());
         }
-        words.push(format!("{}={}", encode(&key.id), digest(key.kind, object)));
+        words.push(format!("{}={}", utf8_percent_encode(&key.id, &ODD), digest(key.kind, object)));
     }
     words.join(" ")
 }
