@@ -2,6 +2,7 @@
 //! what stands. It owns all that it works with, so that it comes to its end although nobody waits for the call any more.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +12,10 @@ use std::{
 
 use futures::{StreamExt, stream};
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Lane, Lanes, OnFailure, Report, Step, after, board::Board};
@@ -118,6 +122,8 @@ pub struct Engine {
     halt: CancellationToken,
     why: Mutex<Option<Why>>,
     failures: AtomicUsize,
+    /// How many more of each group may begin.
+    groups: BTreeMap<String, Semaphore>,
     pub(super) board: Arc<Board>,
     record: Option<Record>,
     until: Instant,
@@ -139,6 +145,7 @@ impl Engine {
             halt: CancellationToken::new(),
             why: Mutex::default(),
             failures: AtomicUsize::default(),
+            groups: groups(&lanes),
             way,
             lanes,
             record,
@@ -211,14 +218,16 @@ impl Engine {
             while let Some(run) = runs.next_if(|run| run.lane.stage == stage) {
                 now.push(run);
             }
-            let parallel = self.lanes.parallel.max(1);
-            let now: Vec<Run> = stream::iter(now).map(|run| self.lane(run)).buffer_unordered(parallel).collect().await;
-            ended.extend(now);
+            // All are asked at once, so that one that waits for its group is passed by those of others.
+            let (slots, all) = (Semaphore::new(self.parallel()), now.len());
+            let now = stream::iter(now).map(|run| self.lane(run, &slots)).buffer_unordered(all);
+            ended.extend(now.collect::<Vec<Run>>().await);
         }
         ended
     }
 
-    async fn lane(&self, mut run: Run) -> Run {
+    async fn lane(&self, mut run: Run, slots: &Semaphore) -> Run {
+        let _turn = self.turn(&run.lane, slots).await;
         if self.halt.is_cancelled() || self.too_many() {
             return run;
         }
@@ -240,6 +249,22 @@ impl Engine {
         let words = run.error.as_ref().map_or_else(|| run.how.word().to_owned(), ToString::to_string);
         self.board.ended(run.index, &run.lane.name, &format!("{}: {words}", run.lane.name));
         run
+    }
+
+    /// Waits until one more may be under way, of its group and of all. Nothing where nothing more is begun.
+    async fn turn<'a>(&'a self, lane: &Lane, slots: &'a Semaphore) -> Option<[Option<SemaphorePermit<'a>>; 2]> {
+        let group = lane.group.as_ref().and_then(|name| self.groups.get(name));
+        let turn = async {
+            let group = match group {
+                Some(group) => Some(group.acquire().await.ok()?),
+                None => None,
+            };
+            Some([group, Some(slots.acquire().await.ok()?)])
+        };
+        tokio::select! {
+            turn = turn => turn,
+            () = self.halt.cancelled() => None,
+        }
     }
 
     async fn steps(&self, run: &mut Run) -> Result<()> {
@@ -459,6 +484,12 @@ impl Engine {
     fn too_many(&self) -> bool {
         self.lanes.max_failures.is_some_and(|most| self.failures.load(Ordering::Relaxed) > most)
     }
+}
+
+fn groups(lanes: &Lanes) -> BTreeMap<String, Semaphore> {
+    let Some(most) = lanes.per_group else { return BTreeMap::new() };
+    let names = lanes.lanes.iter().filter_map(|lane| lane.group.clone());
+    names.map(|name| (name, Semaphore::new(most.max(1)))).collect()
 }
 
 impl Run {

@@ -17,6 +17,7 @@ mod configure;
 mod create;
 mod delete;
 mod disks;
+mod evacuate;
 mod files;
 mod firewall;
 mod guests;
@@ -68,6 +69,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("disks", disks::TOOLS),
     ("media", media::TOOLS),
     ("migrate", migrate::TOOLS),
+    ("evacuate", evacuate::TOOLS),
     ("template", template::TOOLS),
     ("delete", delete::TOOLS),
     ("notes", notes::TOOLS),
