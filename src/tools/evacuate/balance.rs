@@ -80,6 +80,10 @@ pub fn balance(cluster: &Cluster, names: &BTreeSet<String>, limits: &Limits, goa
             }
             for target in now.keys().filter(|name| !gave.contains(*name) && **name != guest.node) {
                 let then = moved(cluster, &now, guest, target, goal.by);
+                // A big guest on a small node can even out the rest and stand out itself.
+                if apart(&then) > apart(&now) {
+                    continue;
+                }
                 let score = uneven(&then);
                 if score >= best.as_ref().map_or(uneven(&now) * 0.99, |(best, ..)| *best) {
                     continue;
