@@ -26,7 +26,7 @@ LABEL org.opencontainers.image.title="proxmox-mcp" \
       org.opencontainers.image.licenses="MIT" \
       io.modelcontextprotocol.server.name="${MCP_SERVER_NAME}"
 COPY --from=build /image/ /
-# For what is kept, such as an audit log: mount a volume here.
+# For what is kept, such as an audit log and records of calls that were cut off: mount a volume here.
 COPY --from=build --chown=65532:65532 /empty/ /data/
 # Somebody without a name or rights.
 USER 65532:65532
@@ -34,6 +34,7 @@ WORKDIR /data
 # Settings, not flags, so that a .env can change them, and `health` knows them too.
 ENV PROXMOX_MCP_HTTP=0.0.0.0:8812 \
     PROXMOX_MCP_REST=0.0.0.0:8811 \
+    PROXMOX_STATE_DIR=/data/state \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 EXPOSE 8812 8811
 HEALTHCHECK --interval=10s --timeout=6s --start-period=5s --retries=3 CMD ["/proxmox-mcp", "health"]

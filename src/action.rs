@@ -13,11 +13,13 @@ use crate::{
     confirm::{Mode, Subject, looks},
     error::{Error, Kind, Result},
     execute::{self, lanes::Ways},
+    lanes::Lanes,
     plan::{Outcome, Plan, Shown, State},
     policy::{Effect, Facts, Reach},
     pve::{Reader, Request, WaitOptions},
     safety_snapshot::{self, Before},
-    tool::{Action, Control},
+    tool::{Action, Control, Entry},
+    tools,
     undo::{Guests, Undoing, identity},
 };
 
@@ -56,7 +58,8 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
             }
             approved => approved?,
         };
-        let needed = cx.app.asks(cx.entry) || ways.there.iter().any(|a| a.request().effect() == Effect::Destroy);
+        let asks = cx.app.asks(cx.entry) || stands_for(&plan).any(|entry| cx.app.asks(entry));
+        let needed = asks || ways.there.iter().any(|a| a.request().effect() == Effect::Destroy);
         let consent = match order.dry_run {
             true => Consent::Shown(needed),
             false => {
@@ -72,7 +75,12 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
             return Err(Error::new(Kind::Refused, plan.problems.join("; ")).hint("nothing was sent"));
         }
         let chosen = plan.chosen();
+        let addresses = plan.addresses();
+        if !cx.client.addresses().take_all(&addresses) {
+            continue;
+        }
         if !cx.client.vmids().take_all(&chosen) {
+            addresses.iter().for_each(|address| cx.client.addresses().release(*address));
             continue;
         }
         let recorded = record(&cx, &reader, &given, &plan, how).await;
@@ -91,6 +99,7 @@ pub(crate) async fn run<T: Action>(cx: Cx<'_>, mut args: Map<String, Value>) -> 
         if plan.lanes.is_some() || outcome.is_err() {
             chosen.iter().for_each(|vmid| cx.client.vmids().release(*vmid));
         }
+        addresses.iter().for_each(|address| cx.client.addresses().release(*address));
         if let (Some(_), Err(e)) = (plan.chosen_vmid, &outcome) {
             // Only where nothing was made yet: a guest that a later step failed on is not made twice.
             if e.is_conflict() && e.parts().done.is_empty() && tried + 1 < TRIES {
@@ -113,10 +122,19 @@ fn answer(cx: &Cx<'_>, mut outcome: Outcome) -> Result<Answer> {
 /// Has the policy look at everything that is going to be sent.
 async fn approve<T: Action>(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan) -> Result<Ways> {
     let policy = cx.app.policy();
+    for entry in stands_for(plan) {
+        policy.allows_tool(entry.name, entry.effect, entry.api)?;
+    }
     let facts = Facts::gather(reader, &Reach::of(&plan.requests), policy.asks_for_pools()).await?;
     let there = policy.approve(T::EFFECT, &plan.requests, &facts)?;
     let back = policy.approve_back(&plan.requests, &plan.back())?;
     Ok(Ways { there, back })
+}
+
+/// The single tools whose work the plan does: what is said of them holds for it, too.
+fn stands_for(plan: &Plan) -> impl Iterator<Item = &'static Entry> {
+    let names = plan.tools();
+    tools::all().filter(move |entry| names.contains(entry.name))
 }
 
 /// Whether somebody has said yes.
@@ -210,7 +228,7 @@ async fn show(cx: &Cx<'_>, reader: &Reader<'_>, plan: &Plan, consent: Consent) -
     };
     let requests = plan.requests.iter().map(Shown::from).collect();
     let rollback = plan.back().iter().map(Shown::from).collect();
-    let new = Outcome::new(state, plan);
+    let new = Outcome { result: plan.lanes.as_ref().map(Lanes::planned), ..Outcome::new(state, plan) };
     answer(cx, Outcome { requests, rollback, checked, problems, warnings, plan_id, next: Some(next), ..new })
 }
 

@@ -44,24 +44,42 @@ pub async fn run(
     args: Map<String, Value>,
     context: &Context,
 ) -> Result<Answer> {
-    let turns = turns(app.clusters(), schema, args)?;
+    let mut of_each = args.clone();
+    if let Some(own) = entry.joining {
+        (own.of_each)(&mut of_each);
+    }
+    let turns = turns(app.clusters(), schema, of_each)?;
     let calls = turns.iter().filter_map(|turn| turn.args.clone().map(|args| (turn, args))).map(|(turn, args)| async {
         let cx = Cx::new(entry, app, &turn.cluster.client, context);
         (turn.cluster.name.as_str(), call::guarded(cx, args).await)
     });
-    let mut merged = Merged::default();
+    let mut answers = Vec::new();
     let mut failed = Vec::new();
     for (cluster, answer) in join_all(calls).await {
         match answer {
-            Ok(answer) => merged.add(cluster, answer.data),
+            Ok(answer) => answers.push((cluster, answer.data)),
             Err(error) => failed.push((cluster, error)),
         }
     }
-    if merged.answered == 0 {
+    if answers.is_empty() {
         return Err(none_answered(failed));
     }
-    let cursor = next(&turns, &merged, &failed);
-    Ok(Answer { data: merged.into_value(cursor, &failed) })
+    let mut data = match entry.joining {
+        Some(own) => (own.join)(args, answers)?.data,
+        None => {
+            let mut merged = Merged::default();
+            for (cluster, answer) in answers {
+                merged.add(cluster, answer);
+            }
+            let cursor = next(&turns, &merged, &failed);
+            merged.into_value(cursor)
+        }
+    };
+    if !failed.is_empty() {
+        let failed = failed.iter().map(|(cluster, error)| json!({"cluster": cluster, "error": error.to_string()}));
+        data[FAILED] = failed.collect();
+    }
+    Ok(Answer { data })
 }
 
 /// What one cluster is asked; nothing, where its turn comes with the next page.
@@ -135,13 +153,11 @@ fn next(turns: &[Turn<'_>], merged: &Merged, failed: &[(&str, Error)]) -> Option
 #[derive(Default)]
 struct Merged {
     data: Map<String, Value>,
-    answered: usize,
     cursors: Vec<(String, String)>,
 }
 
 impl Merged {
     fn add(&mut self, cluster: &str, answer: Value) {
-        self.answered += 1;
         let Value::Object(answer) = answer else { return };
         for (key, value) in answer {
             if key == NEXT {
@@ -160,12 +176,8 @@ impl Merged {
         }
     }
 
-    fn into_value(mut self, cursor: Option<String>, failed: &[(&str, Error)]) -> Value {
+    fn into_value(mut self, cursor: Option<String>) -> Value {
         self.data.extend(cursor.map(|cursor| (NEXT.to_owned(), cursor.into())));
-        if !failed.is_empty() {
-            let failed = failed.iter().map(|(cluster, error)| json!({"cluster": cluster, "error": error.to_string()}));
-            self.data.insert(FAILED.to_owned(), failed.collect());
-        }
         Value::Object(self.data)
     }
 }

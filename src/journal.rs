@@ -4,6 +4,8 @@
 
 mod record;
 mod seal;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::{self, File, OpenOptions},

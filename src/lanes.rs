@@ -12,6 +12,8 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,7 +23,7 @@ pub use self::{
 };
 use crate::{
     plan::UndoCall,
-    pve::{GuestKind, Request, encode},
+    pve::{GuestKind, Request, Within, encode},
 };
 
 /// Everything that one call does, lane by lane.
@@ -59,6 +61,12 @@ pub struct Lane {
     pub vmid: Option<u32>,
     /// The VMID was chosen and not given: if another takes it first, the lane gets the next free one.
     pub chosen: bool,
+    /// Where that free one has to lie.
+    #[serde(default)]
+    pub within: Within,
+    /// What its guest gets for itself: no other call gives it out meanwhile.
+    #[serde(default)]
+    pub addresses: Vec<IpAddr>,
     /// Begun when all lanes of lower stages have ended.
     pub stage: u32,
     /// What it weighs on, such as the node that it moves a guest to: [`Lanes::per_group`].
@@ -69,6 +77,23 @@ pub struct Lane {
     pub steps: Vec<Step>,
     /// The call that takes it back once it is done.
     pub undo: Option<UndoCall>,
+    /// What a plan that is only shown says of it besides: how it is now, what it is going to be.
+    pub before: Map<String, Value>,
+    /// Nothing is done with it; it is listed all the same.
+    pub out: Option<Out>,
+    /// The single tools that it stands for: who may not use one of them may not do it this way either.
+    #[serde(skip)]
+    pub tools: Vec<&'static str>,
+}
+
+/// Why nothing is done with something that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Out {
+    /// It is so already, or it was not meant.
+    Skipped(String),
+    /// It cannot be.
+    Refused(String),
 }
 
 /// One request and what is waited for after it; either may be missing.
@@ -82,6 +107,10 @@ pub struct Step {
     /// What takes it back, in the order of sending.
     #[serde(with = "kept::all")]
     pub back: Vec<Request>,
+    /// Guests that the request adds to the `vmid` list of a backup job. It is sent with what the list is then, and without
+    /// those that were not made: others may have changed the job meanwhile, and Proxmox has no digest for it.
+    #[serde(default)]
+    pub joins: Vec<u32>,
 }
 
 /// What a step waits for once its task, if it began one, has ended.
@@ -97,6 +126,8 @@ pub enum Then {
     Address { guest: At, seconds: u64, fixed: Option<String>, ipv6: bool },
     /// The command that the request began has ended: a row of `ran` in the result. Any exit code but 0 is a failure.
     Command { guest: At, seconds: u64, line: String },
+    /// So much time has passed.
+    Pause { seconds: u64 },
     /// HA has done what its queue was given. `status` or `node` is what the guest becomes.
     Becomes { guest: At, status: Option<String>, node: Option<String> },
 }
@@ -129,19 +160,47 @@ impl Lane {
         self.about.insert(key.to_owned(), value.into());
         self
     }
+    /// As [`Lane::about`], for a plan that is only shown.
+    pub fn before(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.before.insert(key.to_owned(), value.into());
+        self
+    }
     pub fn step(mut self, step: Step) -> Self {
         self.steps.push(step);
         self
+    }
+    /// What is known of it before anything is done: a row of a plan that is shown.
+    fn planned(&self) -> Value {
+        let mut row = Map::from_iter([("name".to_owned(), self.name.clone().into())]);
+        row.extend(self.about.clone());
+        row.extend(self.before.clone());
+        if let Some(out) = &self.out {
+            row.insert(out.how().key().to_owned(), out.why().into());
+        }
+        Value::Object(row)
+    }
+}
+
+impl Out {
+    pub fn why(&self) -> &str {
+        let (Self::Skipped(why) | Self::Refused(why)) = self;
+        why
+    }
+    fn how(&self) -> How {
+        match self {
+            Self::Skipped(_) => How::Skipped,
+            Self::Refused(_) => How::Refused,
+        }
     }
 }
 
 impl Step {
     pub fn new(doing: impl Into<String>, request: Request) -> Self {
-        Self { doing: doing.into(), request: Some(request), then: Then::Nothing, back: Vec::new() }
+        Self { doing: doing.into(), request: Some(request), then: Then::Nothing, back: Vec::new(), joins: Vec::new() }
     }
     /// Sends nothing.
     pub fn wait(doing: impl Into<String>, then: Then) -> Self {
-        Self { doing: doing.into(), request: None, then, back: Vec::new() }
+        Self { doing: doing.into(), request: None, then, back: Vec::new(), joins: Vec::new() }
     }
     pub fn then(mut self, then: Then) -> Self {
         self.then = then;
@@ -163,6 +222,10 @@ impl Lanes {
             max_failures: None,
             rows: rows.to_owned(),
         }
+    }
+    /// A row for each lane, of what is known before anything is done.
+    pub fn planned(&self) -> Map<String, Value> {
+        Map::from_iter([(self.rows.clone(), self.lanes.iter().map(Lane::planned).collect())])
     }
     /// Everything that is going to be sent, in order, lane by lane.
     pub fn requests(&self) -> Vec<Request> {

@@ -32,6 +32,7 @@ pub mod progress;
 pub mod pve;
 pub mod render;
 pub mod rest;
+pub mod resume;
 pub mod rights;
 pub mod router;
 mod safety_snapshot;

@@ -70,7 +70,9 @@ fn is_text(key: &str) -> bool {
         // What people write about things.
         "description" | "comment" | "comments" | "notes" | "backup_notes" | "tags" | "title" | "headline" | "alias" | "pending_changes"
         // What they call them, and what guests call themselves.
-            | "name" | "hostname"
+            | "name" | "hostname" | "inventory"
+        // What is quoted of all that.
+            | "evidence"
         // What tasks, journals and programs print.
             | "log" | "lines" | "stdout" | "stderr" | "out-data" | "err-data"
         // Whatever an agent or the API answered.
@@ -80,7 +82,7 @@ fn is_text(key: &str) -> bool {
 
 /// Fields that hold it in results of one kind only.
 fn is_of_a_kind(key: &str) -> bool {
-    matches!(key, "content" | "warnings" | "failed" | "os" | "network" | "users" | "timezone" | "text" | "old")
+    matches!(key, "content" | "warnings" | "failed" | "os" | "network" | "users" | "timezone" | "text" | "old" | "new")
 }
 
 /// What tells results apart whose fields have the same names.
@@ -132,6 +134,13 @@ impl At<'_> {
     }
 }
 
+/// Which sides of a difference hold text from outside.
+#[derive(Clone, Copy)]
+struct Told {
+    old: bool,
+    new: bool,
+}
+
 struct Walk {
     result: Kind,
     found: Vec<String>,
@@ -168,6 +177,8 @@ impl Walk {
         // A line of a difference says in `key` what it is about; whole rules may have comments.
         let told = parent == "changes"
             && map.get("key").and_then(Value::as_str).is_some_and(|key| is_text(key) || key.starts_with("rule "));
+        // Elsewhere what is new is the caller's own.
+        let told = Told { old: told, new: told && map.contains_key("object") };
         for (key, value) in map.iter_mut() {
             let here = At { above: at, key, listed: false };
             let marked = marks && holds_text(value) && self.is_outside(parent, key, value, at.is_none(), told);
@@ -184,7 +195,7 @@ impl Walk {
     }
 
     /// Whether a field holds text from outside, if it holds any.
-    fn is_outside(&self, parent: &str, key: &str, value: &Value, top: bool, told: bool) -> bool {
+    fn is_outside(&self, parent: &str, key: &str, value: &Value, top: bool, told: Told) -> bool {
         match key {
             "name" => !has_own_names(parent),
             // A level, in a firewall's rules.
@@ -196,7 +207,8 @@ impl Walk {
             "failed" => top && value.is_object(),
             "os" | "network" | "users" | "timezone" => top && self.result.guest,
             "text" => parent == "smart",
-            "old" => told,
+            "old" => told.old,
+            "new" => told.new,
             key => is_text(key),
         }
     }

@@ -1,5 +1,7 @@
 //! What an action is going to do (a plan: the exact requests, in order) and what came of it (an outcome).
 
+use std::{collections::BTreeSet, fmt, net::IpAddr};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -55,6 +57,11 @@ impl Undo {
     }
     pub fn never(why: impl Into<String>) -> Self {
         Self::Never(why.into())
+    }
+    /// Ready to be made, where there is one.
+    pub fn as_call(&self) -> Option<UndoCall> {
+        let Self::Call { tool, arguments, note } = self else { return None };
+        Some(UndoCall { tool: (*tool).to_owned(), arguments: arguments.clone(), note: note.clone() })
     }
     /// What the call does not bring back; added to what was noted before.
     pub fn note(mut self, text: impl Into<String>) -> Self {
@@ -147,10 +154,18 @@ impl Plan {
     pub fn back(&self) -> Vec<Request> {
         self.lanes.as_ref().map(Lanes::back).unwrap_or_default()
     }
+    /// The single tools that its lanes stand for.
+    pub fn tools(&self) -> BTreeSet<&'static str> {
+        self.lanes.iter().flat_map(|lanes| &lanes.lanes).flat_map(|lane| lane.tools.iter().copied()).collect()
+    }
     /// The VMIDs that were chosen and not given.
     pub fn chosen(&self) -> Vec<u32> {
         let lanes = self.lanes.iter().flat_map(|lanes| &lanes.lanes).filter(|lane| lane.chosen);
         self.chosen_vmid.into_iter().chain(lanes.filter_map(|lane| lane.vmid)).collect()
+    }
+    /// The addresses that its guests get.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.lanes.iter().flat_map(|lanes| &lanes.lanes).flat_map(|lane| lane.addresses.iter().copied()).collect()
     }
     /// The call that takes it back; `arguments` is an object.
     pub fn undo(self, tool: &'static str, arguments: Value) -> Self {
@@ -185,6 +200,18 @@ pub struct Change {
     /// Absent: it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
+}
+
+/// `cores: 2 → 4`, `onboot: 1`, `onboot: deleted`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, old, new } = self;
+        match (old, new) {
+            (Some(old), Some(new)) => write!(f, "{key}: {old} → {new}"),
+            (None, Some(new)) => write!(f, "{key}: {new}"),
+            (_, None) => write!(f, "{key}: deleted"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -223,7 +250,8 @@ pub struct Outcome {
     pub problems: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What came of it, where that is more than that it was done; what is no object stands under `data`.
+    /// What came of it, where that is more than that it was done; what is no object stands under `data`. Of a plan for many
+    /// that is only shown: each of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Map<String, Value>>,
     /// Of the last task.
@@ -267,13 +295,10 @@ pub struct UndoCall {
 impl Outcome {
     /// Says how it is taken back.
     pub fn set_undo(&mut self, undo: Option<&Undo>) {
-        (self.undo, self.no_undo) = match undo {
-            None => (None, None),
-            Some(Undo::Never(why)) => (None, Some(why.clone())),
-            Some(Undo::Call { tool, arguments, note }) => {
-                let call = UndoCall { tool: (*tool).to_owned(), arguments: arguments.clone(), note: note.clone() };
-                (Some(call), None)
-            }
+        self.undo = undo.and_then(Undo::as_call);
+        self.no_undo = match undo {
+            Some(Undo::Never(why)) => Some(why.clone()),
+            _ => None,
         };
     }
 

@@ -58,7 +58,13 @@ const SHARED: &[(&str, &str)] = &[
 ];
 
 /// What few have a use for, and what is said of it.
-const SELDOM: &[(&str, &str)] = &[("node", "One that can reach them.")];
+const SELDOM: &[(&str, &str)] = &[
+    ("node", "One that can reach them."),
+    ("prefer_interface", "In the guest, or its device: net1."),
+    ("ipv6", "Rather than IPv4."),
+    ("keys", "As users."),
+    ("kind", "Only VMs, or containers."),
+];
 
 /// Without any description.
 pub fn wordless(mut schema: Map<String, Value>) -> Map<String, Value> {

@@ -45,6 +45,26 @@ pub trait Query: Tool {
     fn query(&self, pve: &Reader<'_>) -> impl Future<Output = Result<Self::Output>> + Send;
 }
 
+/// A query whose answers of several clusters become one in a way of its own, not row by row.
+pub trait Together: Query {
+    /// What each cluster is asked for that.
+    fn of_each(args: &mut Map<String, Value>);
+    /// Makes one answer of the clusters'; `args` are the call's own.
+    ///
+    /// # Errors
+    /// Answers that do not fit together.
+    fn together(args: Map<String, Value>, answers: Vec<(&str, Value)>) -> Result<Self::Output>;
+}
+
+/// [`Together`], as the registry has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Joining {
+    pub of_each: fn(&mut Map<String, Value>),
+    pub join: Join,
+}
+
+type Join = fn(Map<String, Value>, Vec<(&str, Value)>) -> Result<Answer>;
+
 /// A tool that changes something: it returns the plan, and the one path ([`crate::call`]) runs it.
 pub trait Action: Tool {
     const EFFECT: Effect;
@@ -182,6 +202,7 @@ pub struct Entry {
     pub everywhere: bool,
     /// Needs the audit log; not there without one.
     pub audited: bool,
+    pub(crate) joining: Option<Joining>,
     input: fn() -> Map<String, Value>,
     output: fn() -> Map<String, Value>,
     pub(crate) run: Run,
@@ -196,6 +217,7 @@ impl Entry {
             many: false,
             everywhere: false,
             audited: false,
+            joining: None,
             name: T::NAME,
             title: T::TITLE,
             effect: Effect::Read,
@@ -211,6 +233,11 @@ impl Entry {
     pub const fn list<T: Query>() -> Self {
         Self { many: true, ..Self::query::<T>() }
     }
+    /// A list whose parts are put together in a way of its own.
+    pub const fn together<T: Together>() -> Self {
+        let join = |args, answers: Vec<(&str, Value)>| Answer::new(&T::together(args, answers)?);
+        Self { joining: Some(Joining { of_each: T::of_each, join }), ..Self::list::<T>() }
+    }
     /// A query that always asks all clusters.
     pub const fn everywhere<T: Query>() -> Self {
         Self { everywhere: true, ..Self::query::<T>() }
@@ -221,6 +248,7 @@ impl Entry {
             many: false,
             everywhere: false,
             audited: false,
+            joining: None,
             name: T::NAME,
             title: T::TITLE,
             effect: T::EFFECT,
@@ -241,6 +269,7 @@ impl Entry {
             many: false,
             everywhere: false,
             audited: true,
+            joining: None,
             name: T::NAME,
             title: T::TITLE,
             effect,
@@ -262,9 +291,14 @@ impl Entry {
         let Some(planned) = self.planned else {
             return Err(Error::internal(format!("{} changes nothing", self.name)));
         };
+        planned(*pve, arguments::check(&self.own_schema(), args)?).await
+    }
+
+    /// JSON Schema of the tool's own arguments.
+    pub fn own_schema(&self) -> Map<String, Value> {
         let mut schema = (self.input)();
         schema.remove("description");
-        planned(*pve, arguments::check(&schema, args)?).await
+        schema
     }
 
     /// Whether something may be lost by it.
@@ -279,8 +313,7 @@ impl Entry {
 
     /// JSON Schema of the arguments: the tool's own, the control keys, and `cluster` where there are several.
     pub fn input_schema(&self, clusters: &[&str]) -> Map<String, Value> {
-        let mut schema = (self.input)();
-        schema.remove("description");
+        let mut schema = self.own_schema();
         let properties = schema.entry("properties").or_insert_with(|| Value::Object(Map::new()));
         if let Some(properties) = properties.as_object_mut() {
             if let Some(control) = &self.control {

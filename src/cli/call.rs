@@ -24,13 +24,18 @@ pub fn command() -> Command {
         .after_help("Exit code: 0 done, 1 the tool's error, 2 wrong use (a confirmation that is missing, too).\n\nExample: proxmox-mcp --sandbox call proxmox-list-vms status=running limit=5")
         .arg(Arg::new("tool").value_name("TOOL").required(true).help("Name of the tool, as `proxmox-mcp tools` lists it"))
         .arg(Arg::new("arguments").value_name("KEY=VALUE").num_args(0..).help("Arguments; a value that begins with { or [ is JSON"))
-        .arg(Arg::new("json").long("json").value_name("OBJECT").help("Arguments as one JSON object; KEY=VALUE beats it"))
+        .arg(Arg::new("json").long("json").value_name("OBJECT").help("Arguments as one JSON object, or - to read it from stdin; KEY=VALUE beats it"))
 }
 
 pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     let tool = matches.get_one::<String>("tool").cloned().unwrap_or_default();
     let words = matches.get_many::<String>("arguments").into_iter().flatten().map(String::as_str);
-    let arguments = arguments(matches.get_one::<String>("json").map(String::as_str), words)?;
+    let json = match matches.get_one::<String>("json").map(String::as_str) {
+        // What is too long for a command line.
+        Some("-") => Some(std::io::read_to_string(std::io::stdin()).map_err(unreadable)?),
+        given => given.map(str::to_owned),
+    };
+    let arguments = arguments(json.as_deref(), words)?;
     let (app, _cluster) = open(config).await?;
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
@@ -51,6 +56,10 @@ pub async fn run(config: &Config, matches: &ArgMatches) -> Result<ExitCode> {
     };
     print(&serde_json::to_string_pretty(&data).map_err(|e| Error::internal(e.to_string()))?);
     Ok(code.into())
+}
+
+fn unreadable(error: std::io::Error) -> Error {
+    Error::bad_argument(format!("--json: stdin cannot be read: {error}"))
 }
 
 /// Calls the tool, and asks on the terminal where a person has to say yes.

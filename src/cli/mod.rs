@@ -1,4 +1,5 @@
-//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`, `mint`, `audit`, `health`. Stdout is for results only;
+//! The command line: `serve` (the default), `call`, `tools`, `demo`, `sandbox`, `doctor`, `mint`, `audit`, `resume`, `health`,
+//! `inventory`. Stdout is for results only;
 //! logs, progress and errors go to stderr.
 
 use std::{ffi::OsString, io::Write, process::ExitCode, sync::Arc};
@@ -19,8 +20,10 @@ mod call;
 mod demo;
 mod doctor;
 mod health;
+mod inventory;
 mod logging;
 mod mint;
+mod resume;
 mod sandbox;
 mod signals;
 mod tools;
@@ -56,7 +59,9 @@ pub fn command() -> Command {
         .subcommand(doctor::command())
         .subcommand(mint::command())
         .subcommand(audit::command())
+        .subcommand(resume::command())
         .subcommand(health::command())
+        .subcommand(inventory::command())
 }
 
 /// Runs the program.
@@ -100,6 +105,7 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
     match matches.subcommand() {
         None | Some(("serve", _)) => {
             let (app, _cluster) = open(&config).await?;
+            left_behind(&app);
             let (app, grace, signals) = (Arc::new(app), config.shutdown_grace, signals::endings());
             match config.web.is_asked_for() {
                 true => web::serve(Arc::clone(&app), &config.web, grace, signals).await?,
@@ -109,8 +115,18 @@ async fn run(matches: &ArgMatches) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(("call", args)) => call::run(&config, args).await,
+        Some(("resume", args)) => resume::run(&config, args).await,
         Some(("doctor", args)) => doctor::run(&config, args).await,
+        Some(("inventory", args)) => inventory::run(&config, args).await,
         Some((other, _)) => Err(Error::internal(format!("no command {other}"))),
+    }
+}
+
+/// Says so where a process that was killed left something half done.
+fn left_behind(app: &App) {
+    let left = app.journal().and_then(|journal| journal.left().ok()).map_or(0, |(left, _)| left.len());
+    if left > 0 {
+        tracing::warn!("{left} call(s) were cut off half way: `proxmox-mcp resume` tells, finishes or takes them back");
     }
 }
 

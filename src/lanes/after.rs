@@ -33,6 +33,10 @@ pub async fn wait(
     let left = |seconds: u64| until.saturating_duration_since(Instant::now()).min(Duration::from_secs(seconds));
     match then {
         Then::Nothing => Ok(()),
+        Then::Pause { seconds } => tokio::select! {
+            () = sleep(left(*seconds)) => Ok(()),
+            () = pve.scope().cancel.cancelled() => Err(Error::new(Kind::Cancelled, "the call was cancelled")),
+        },
         Then::Agent { guest, seconds } => {
             let path = guest.path("agent/info");
             repeat(pve, left(*seconds), "the guest agent", || pve.get::<Value>(path.clone())).await.map(drop)

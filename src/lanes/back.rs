@@ -38,6 +38,9 @@ impl Engine {
     }
 
     async fn lane_back(&self, mut run: Run) -> Run {
+        if run.lane.out.is_some() {
+            return run;
+        }
         let begun = run.did.iter().any(|did| *did != Did::Nothing);
         for i in (0..run.did.len()).rev() {
             if run.did[i] == Did::Nothing {
@@ -98,7 +101,9 @@ impl Engine {
 
     /// Whether there is anything for this request to take back, and whether it is what this call made.
     async fn is_there(&self, reader: &Reader<'_>, run: &Run, step: usize, request: &Request) -> Result<bool> {
-        let Some(guest) = guest_of(request, run.lane.vmid) else { return Ok(true) };
+        let Some(guest) = guest_of(request, run.lane.vmid) else {
+            return self.was_fetched(reader, run, step, request).await;
+        };
         // A task of ours may still be at work on it.
         if let Did::Begun(upid) = &run.did[step]
             && reader.task_status(upid).await? == None::<ExitStatus>
@@ -130,6 +135,21 @@ impl Engine {
         Ok(current.status != "stopped")
     }
 
+    /// A download that did not end well left nothing; what is there under that name is somebody else's.
+    async fn was_fetched(&self, reader: &Reader<'_>, run: &Run, step: usize, request: &Request) -> Result<bool> {
+        let fetches = run.lane.steps[step].request.as_ref().is_some_and(|made| made.fetches(request));
+        let Did::Begun(upid) = &run.did[step] else { return Ok(true) };
+        if !fetches {
+            return Ok(true);
+        }
+        match reader.wait(upid, PATIENCE).await {
+            Ok(Waited::Done(_)) => Ok(true),
+            Err(e) if e.kind() == Kind::TaskFailed => Ok(false),
+            Ok(Waited::Running { .. }) => Err(Error::new(Kind::Timeout, format!("task {upid} still runs"))),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The name that the guest was made with.
     fn name_of(&self, run: &Run) -> Option<String> {
         let request = run.lane.steps.first()?.request.as_ref()?;
@@ -138,7 +158,7 @@ impl Engine {
 }
 
 /// `/nodes/pve1/qemu/100`, where the request is about the lane's guest.
-fn guest_of(request: &Request, vmid: Option<u32>) -> Option<String> {
+pub(super) fn guest_of(request: &Request, vmid: Option<u32>) -> Option<String> {
     let vmid = vmid?.to_string();
     let segments: Vec<&str> = request.path.split('/').collect();
     match segments.as_slice() {

@@ -18,14 +18,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Lane, Lanes, OnFailure, Report, Step, after, board::Board};
+use super::{Lane, Lanes, OnFailure, Out, Report, Step, after, back::guest_of, board::Board};
 use crate::{
     error::{Error, Kind, Result},
     execute::Sender,
     journal::{Note, Record},
     policy::{Approved, Facts, Policy, Reach},
     progress::Progress,
-    pve::{Client, Reader, Scope, Seen, Upid, WaitOptions, Waited},
+    pve::{Client, Reader, Request, Scope, Seen, Upid, WaitOptions, Waited, decode},
     tool::Entry,
     trail::Trail,
     undo::Identity,
@@ -64,6 +64,10 @@ pub enum Did {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     NotBegun,
+    /// Nothing was to be done.
+    Skipped,
+    /// It could not be, and nothing was sent.
+    Refused,
     Done,
     Failed,
     /// Between two steps, because something else was in the way.
@@ -124,6 +128,8 @@ pub struct Engine {
     failures: AtomicUsize,
     /// How many more of each group may begin.
     groups: BTreeMap<String, Semaphore>,
+    /// Planned VMID → the one that the lane's guest has, once the lane has ended; nothing where it was not made.
+    made: Mutex<BTreeMap<u32, Option<u32>>>,
     pub(super) board: Arc<Board>,
     record: Option<Record>,
     until: Instant,
@@ -146,6 +152,7 @@ impl Engine {
             why: Mutex::default(),
             failures: AtomicUsize::default(),
             groups: groups(&lanes),
+            made: Mutex::default(),
             way,
             lanes,
             record,
@@ -193,7 +200,7 @@ impl Engine {
                 lane: lane.clone(),
                 ready: std::iter::repeat_with(Ready::default).take(steps).collect(),
                 did: did.into_iter().chain(std::iter::repeat(Did::Nothing)).take(steps).collect(),
-                how: How::NotBegun,
+                how: lane.out.as_ref().map_or(How::NotBegun, Out::how),
                 error: None,
                 found: Map::new(),
                 identity,
@@ -227,11 +234,15 @@ impl Engine {
     }
 
     async fn lane(&self, mut run: Run, slots: &Semaphore) -> Run {
+        if run.lane.out.is_some() {
+            return run;
+        }
         let _turn = self.turn(&run.lane, slots).await;
         if self.halt.is_cancelled() || self.too_many() {
             return run;
         }
         let outcome = self.steps(&mut run).await;
+        self.remember(&run);
         (run.how, run.error) = match outcome {
             Ok(()) => (How::Done, None),
             Err(e) if e.kind() == Kind::Cancelled && self.halt.is_cancelled() => {
@@ -289,6 +300,12 @@ impl Engine {
         let scope = self.way.scope(self.halt.clone(), progress);
         let reader = Reader::new(&self.way.client, &scope);
         let mut answer = Value::Null;
+        if i == 0 && run.identity.is_none() {
+            run.identity = self.existing(&reader, run).await;
+        }
+        if !run.lane.steps[i].joins.is_empty() {
+            self.joined(&reader, run, i).await?;
+        }
         if run.did[i] == Did::Nothing && run.ready[i].request.is_some() {
             answer = self.sent(run, i).await?;
         }
@@ -296,7 +313,7 @@ impl Engine {
             self.task(&reader, &upid.clone(), run, i).await?;
         }
         if i == 0 {
-            run.identity = self.made(run).await;
+            run.identity = self.made(run).await.or(run.identity.take());
             if let Some(identity) = &run.identity {
                 self.note(run, i, Note::Made { identity: identity.clone() }).await?;
             }
@@ -383,16 +400,17 @@ impl Engine {
         let reader = Reader::new(&self.way.client, &scope);
         let Some(from) = run.lane.vmid else { return Ok(()) };
         let to = loop {
-            let vmid = reader.next_vmid().await?;
-            if self.way.client.vmids().take(vmid) {
+            let free = reader.free_vmids(1, run.lane.within).await?;
+            let taken = free.into_iter().find(|vmid| self.way.client.vmids().take(*vmid));
+            // One that another lane is going to use stays that lane's, although it is not held any more.
+            if let Some(vmid) = taken.filter(|vmid| self.lanes.lanes.iter().all(|lane| lane.vmid != Some(*vmid))) {
                 break vmid;
             }
         };
         run.lane.renumber(from, to);
         let one = Lanes { lanes: vec![run.lane.clone()], ..self.lanes.clone() };
         let (requests, back) = (one.requests(), one.back());
-        let facts = Facts::gather(&reader, &Reach::of(&requests), self.way.policy.asks_for_pools()).await?;
-        let approved = self.way.policy.approve(self.way.entry.effect, &requests, &facts)?;
+        let approved = self.approved(&reader, &requests).await?;
         let back = self.way.policy.approve_back(&requests, &back)?;
         run.may_send(&mut approved.into_iter());
         run.may_take_back(&mut back.into_iter());
@@ -400,6 +418,65 @@ impl Engine {
             record.renumbered(run.index, &run.lane).await?;
         }
         Ok(())
+    }
+
+    async fn approved(&self, reader: &Reader<'_>, requests: &[Request]) -> Result<Vec<Approved>> {
+        let facts = Facts::gather(reader, &Reach::of(requests), self.way.policy.asks_for_pools()).await?;
+        self.way.policy.approve(self.way.entry.effect, requests, &facts)
+    }
+
+    /// Brings a request that adds guests to a backup job up to date: the list as it is now, and the VMIDs that the guests got.
+    /// Where the job has them all there is nothing to send.
+    async fn joined(&self, reader: &Reader<'_>, run: &mut Run, i: usize) -> Result<()> {
+        let Some(mut request) = run.lane.steps[i].request.clone() else { return Ok(()) };
+        let id = decode(request.path.rsplit('/').next().unwrap_or_default());
+        let jobs: Vec<Value> = reader.get("/cluster/backup").await?;
+        let job = jobs.into_iter().find(|job| job["id"] == *id);
+        let job = job.ok_or_else(|| Error::not_found(format!("there is no backup job {id} any more")))?;
+        let mut list: Vec<String> = job["vmid"].as_str().map(str::to_owned).into_iter().collect();
+        let there: Vec<u32> = list
+            .iter()
+            .flat_map(|list| list.split([',', ';', ' ']))
+            .filter_map(|vmid| vmid.trim().parse().ok())
+            .collect();
+        let joins: Vec<u32> = {
+            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = |vmid: &u32| made.get(vmid).copied().unwrap_or(Some(*vmid));
+            run.lane.steps[i].joins.iter().filter_map(now).filter(|vmid| !there.contains(vmid)).collect()
+        };
+        // Without a list it has become one for all guests, or for a pool.
+        if joins.is_empty() || there.is_empty() {
+            run.ready[i].request = None;
+            return Ok(());
+        }
+        list.extend(joins.iter().map(u32::to_string));
+        request.params.retain(|(key, _)| key != "vmid");
+        request = request.param("vmid", list.join(","));
+        run.ready[i].request = self.approved(reader, std::slice::from_ref(&request)).await?.pop();
+        run.lane.steps[i].request = Some(request);
+        Ok(())
+    }
+
+    /// Puts down whether a lane's guest stands, and under which VMID.
+    fn remember(&self, run: &Run) {
+        let planned = self.lanes.lanes.get(run.index).and_then(|lane| lane.vmid);
+        let Some((planned, vmid)) = planned.zip(run.lane.vmid) else { return };
+        let makes = run.lane.steps.first().and_then(|step| step.request.clone());
+        let makes = makes.is_some_and(|request| Reach::of(&[request]).made.contains_key(&vmid));
+        let stands = !makes || run.did.first() == Some(&Did::Done);
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(planned, stands.then_some(vmid));
+    }
+
+    /// Who the lane's guest is, where it is there already and something may be taken back.
+    async fn existing(&self, reader: &Reader<'_>, run: &Run) -> Option<Identity> {
+        let lane = &run.lane;
+        let first = lane.steps.first()?.request.as_ref()?;
+        let made = Reach::of(std::slice::from_ref(first)).made;
+        if made.contains_key(&lane.vmid?) || lane.steps.iter().all(|step| step.back.is_empty()) {
+            return None;
+        }
+        let guest = lane.steps.iter().filter_map(|step| step.request.as_ref()).find_map(|r| guest_of(r, lane.vmid))?;
+        reader.config_at(format!("{guest}/config")).await.ok().map(|config| Identity::of(&config))
     }
 
     /// Who the guest is that the first step made, so that nothing else is ever taken for it.
@@ -414,7 +491,7 @@ impl Engine {
     }
 
     async fn finish(&self, runs: Vec<Run>) -> Report {
-        let bad = runs.iter().any(|run| run.how != How::Done);
+        let bad = runs.iter().any(|run| !matches!(run.how, How::Done | How::Skipped | How::Refused));
         let error = bad.then(|| self.error(&runs));
         let runs = match bad && self.lanes.on_failure == OnFailure::Rollback {
             true => self.back(runs).await,

@@ -17,7 +17,7 @@ impl Lane {
         for step in &mut self.steps {
             step.request.iter_mut().chain(&mut step.back).for_each(|request| renumber(request, from, to));
             match &mut step.then {
-                Then::Nothing => {}
+                Then::Nothing | Then::Pause { .. } => {}
                 Then::Agent { guest, .. }
                 | Then::Address { guest, .. }
                 | Then::Command { guest, .. }

@@ -31,6 +31,8 @@ impl Report {
             ("not_begun", &[How::NotBegun]),
             ("rolled_back", &[How::RolledBack]),
             ("left", &[How::Left]),
+            ("skipped", &[How::Skipped]),
+            ("refused", &[How::Refused]),
         ] {
             let count = count(how);
             if count > 0 {
@@ -49,6 +51,9 @@ fn row(run: &Run) -> Value {
     row.insert("state".to_owned(), run.how.key().into());
     row.extend(run.lane.about.clone());
     row.extend(run.found.clone());
+    if let Some(out) = &run.lane.out {
+        row.insert("reason".to_owned(), out.why().into());
+    }
     if let Some(e) = &run.error {
         row.insert("error".to_owned(), e.to_string().into());
         if !e.parts().log.is_empty() {
@@ -109,6 +114,8 @@ fn explained(error: Error, lanes: &Lanes, runs: &[Run], open: Option<&str>) -> E
                 (How::Stopped, "stopped half way"),
                 (How::Running, "still running"),
                 (How::NotBegun, "not begun"),
+                (How::Skipped, "skipped"),
+                (How::Refused, "refused"),
             ];
             let told = all
                 .into_iter()
@@ -129,6 +136,8 @@ impl How {
     pub fn key(self) -> &'static str {
         match self {
             Self::NotBegun => "not_begun",
+            Self::Skipped => "skipped",
+            Self::Refused => "refused",
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Stopped => "stopped",

@@ -165,7 +165,7 @@ fn is_device(key: &str, stem: &str) -> bool {
 }
 
 /// The fixed addresses of the configuration: `ipconfigN` of VMs with cloud-init, `netN` of containers.
-fn configured(kind: GuestKind, config: &GuestConfig) -> Vec<Interface> {
+pub fn configured(kind: GuestKind, config: &GuestConfig) -> Vec<Interface> {
     let stem = if kind == GuestKind::Qemu { "ipconfig" } else { "net" };
     let mut found: Vec<(u32, Interface)> = config
         .iter()

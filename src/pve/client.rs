@@ -2,6 +2,7 @@
 //! write is sent again only where it is certain that nothing reached the server.
 
 use std::{
+    net::IpAddr,
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -19,10 +20,10 @@ use super::{
     auth::{Credentials, Pass},
     endpoints::{Endpoints, Outgoing, Payload},
     error,
+    held::Held,
     https::Https,
     observe::{Observed, Observer},
     perl,
-    pick::Vmids,
     tls::Presented,
     transport::Transport,
     upload::Upload,
@@ -36,6 +37,12 @@ use crate::{
 
 /// pveproxy refuses longer bodies with a 501.
 const MAX_REQUEST_BODY: usize = 512 << 10;
+
+/// How long a VMID taken by one call is not given to another: the time that Proxmox needs to create the guest's
+/// configuration, after which `nextid` itself passes over it.
+const VMID_HELD: Duration = Duration::from_secs(30);
+/// An address is in a configuration when its guest is made, which may take as long as a template takes to be copied.
+const ADDRESS_HELD: Duration = Duration::from_secs(3600);
 
 const USER_AGENT: &str = concat!("proxmox-mcp/", env!("CARGO_PKG_VERSION"));
 
@@ -54,7 +61,8 @@ struct Inner {
     defaults: Defaults,
     resources: ResourceCache,
     waiter: Waiter,
-    vmids: Vmids,
+    vmids: Held<u32>,
+    addresses: Held<IpAddr>,
     /// Read when it is first asked for.
     api: OnceLock<Api>,
 }
@@ -122,7 +130,8 @@ impl Client {
             },
             resources: ResourceCache::default(),
             waiter: Waiter::default(),
-            vmids: Vmids::default(),
+            vmids: Held::new(VMID_HELD),
+            addresses: Held::new(ADDRESS_HELD),
             api: OnceLock::new(),
         }))
     }
@@ -175,8 +184,13 @@ impl Client {
     }
 
     /// The VMIDs that calls are creating guests with.
-    pub fn vmids(&self) -> &Vmids {
+    pub fn vmids(&self) -> &Held<u32> {
         &self.0.vmids
+    }
+
+    /// The addresses that calls are giving to guests.
+    pub fn addresses(&self) -> &Held<IpAddr> {
+        &self.0.addresses
     }
 
     pub fn endpoints(&self) -> &[Endpoint] {

@@ -1,12 +1,12 @@
 //! What tools may ask a [`Reader`] about guests and tasks.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::{
-    AdoptQuery, Becomes, ExitStatus, Guest, GuestRef, Reader, Request, Resources, Upid, WaitOptions, Waited, Want,
-    waiter,
+    AdoptQuery, Becomes, ExitStatus, Guest, GuestRef, Live, Reader, Request, Resource, Resources, Upid, WaitOptions,
+    Waited, Want, waiter,
 };
 use crate::error::Result;
 
@@ -45,6 +45,33 @@ impl Reader<'_> {
     /// As [`Reader::get`].
     pub async fn resources_now(&self) -> Result<Arc<Resources>> {
         self.unless_cancelled(self.client().resources().fresh(self.client())).await
+    }
+
+    /// The guests as the online nodes list them now.
+    ///
+    /// # Errors
+    /// As [`Reader::get`], of the list of nodes; a silent node is no error.
+    pub async fn live(&self) -> Result<Arc<Live>> {
+        self.unless_cancelled(self.client().resources().live(self.client())).await
+    }
+
+    /// All guests by VMID, their state, name, lock and tags as their own nodes say now: the cluster's list is some seconds
+    /// behind. Of those on a silent node it is what the list says.
+    ///
+    /// # Errors
+    /// As [`Reader::get`].
+    pub async fn guests_now(&self) -> Result<Vec<Guest>> {
+        let (listed, live) = tokio::try_join!(self.resources_now(), self.live())?;
+        let now: HashMap<(u32, &str), &Guest> = live.guests.iter().map(|g| ((g.vmid, g.node.as_str()), g)).collect();
+        let with_now = |row: &Resource| {
+            let mut guest = Guest::from(row);
+            if let Some(&now) = now.get(&(guest.vmid, guest.node.as_str())).filter(|now| now.kind == guest.kind) {
+                let Guest { name, status, lock, tags, template, .. } = now.clone();
+                guest = Guest { name: name.or(guest.name), status, lock, tags, template, ..guest };
+            }
+            guest
+        };
+        Ok(listed.iter().map(with_now).collect())
     }
 
     /// Waits for a task to end well.

@@ -19,6 +19,13 @@ struct Volume {
     volid: String,
 }
 
+/// Nothing tells these nodes apart.
+pub fn undecided(nodes: &[NodeHere]) -> Error {
+    let online: Vec<&str> = nodes.iter().filter(|n| n.is_online()).map(|n| n.node.as_str()).collect();
+    Error::bad_argument("node: missing; expected the name of a node")
+        .hint(format!("online: {}; or set PROXMOX_DEFAULT_NODE", online.join(", ")))
+}
+
 impl Reader<'_> {
     /// The node for a new guest: the one given, the configured default, the only one, or of those online the one with
     /// most free memory.
@@ -49,11 +56,7 @@ impl Reader<'_> {
                 );
                 Ok(Place { node: first.node.clone(), why: Some(why) })
             }
-            several => {
-                let names: Vec<&str> = several.iter().map(|n| n.node.as_str()).collect();
-                Err(Error::bad_argument("node: missing; expected the name of a node")
-                    .hint(format!("online: {}; or set PROXMOX_DEFAULT_NODE", names.join(", "))))
-            }
+            several => Err(undecided(several)),
         }
     }
 

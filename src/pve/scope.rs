@@ -20,6 +20,7 @@ const COMMON: &[&str] = &[
     "GET /access/permissions",
     "GET /cluster/ha/resources",
     "GET /cluster/nextid",
+    "GET /cluster/options",
     "GET /cluster/replication",
     "GET /cluster/resources",
     "GET /nodes",

@@ -101,6 +101,14 @@ pub struct TaskRow {
 }
 
 impl TaskRow {
+    /// `user@realm`, with the token's name where it was a token's.
+    pub fn who(&self) -> String {
+        match &self.tokenid {
+            Some(token) if !self.user.contains('!') => format!("{}!{token}", self.user),
+            _ => self.user.clone(),
+        }
+    }
+
     /// How it ended; `None` while it runs.
     pub fn end(&self) -> Option<ExitStatus> {
         match self.status.as_deref() {

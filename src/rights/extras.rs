@@ -18,6 +18,7 @@ const EXTRAS: &[Extra] = &[
             "proxmox-list-lxc",
             "proxmox-find-by-tag",
             "proxmox-list-infrastructure",
+            "proxmox-health",
             "proxmox-list-all-vms-from-all-clusters",
         ],
         GUEST,
@@ -42,7 +43,14 @@ const EXTRAS: &[Extra] = &[
         None,
     ),
     (
-        &["proxmox-list-tasks", "proxmox-task-status", "proxmox-task-log", "proxmox-wait-task", "proxmox-explain-lock"],
+        &[
+            "proxmox-list-tasks",
+            "proxmox-task-status",
+            "proxmox-task-log",
+            "proxmox-wait-task",
+            "proxmox-explain-lock",
+            "proxmox-health",
+        ],
         "/nodes/{node}",
         &["Sys.Audit"],
         Some("tasks of others"),
@@ -63,7 +71,8 @@ const EXTRAS: &[Extra] = &[
         &["VM.Audit"],
         None,
     ),
-    (&["proxmox-list-infrastructure"], STORAGE, &["Datastore.Audit"], None),
+    (&["proxmox-health"], GUEST, &["VM.Backup"], Some("backups of guests")),
+    (&["proxmox-list-infrastructure", "proxmox-health"], STORAGE, &["Datastore.Audit"], None),
     (
         &["proxmox-list-os-templates"],
         STORAGE,

@@ -88,6 +88,24 @@ impl ByHand<'_> {
         self
     }
 
+    /// A managed guest that could not be started as often as its settings allow: `vm:100`.
+    pub fn ha_gives_up(&self, sid: &str) -> &Self {
+        let mut state = self.0.state();
+        state.ha.errors.insert(sid.to_owned());
+        state.change_all();
+        drop(state);
+        self
+    }
+
+    /// From now on runs of a replication job fail; so many have, one after the other.
+    pub fn replication_fails(&self, id: &str, count: u32, words: &str) -> &Self {
+        let since = self.0.clock().now();
+        if let Some(job) = self.0.state().replication.get_mut(id) {
+            job.failing = Some(super::replication::Failing { since, count, words: words.to_owned() });
+        }
+        self
+    }
+
     /// Makes a user, or changes the password of one.
     pub fn password(&self, user: &str, password: &str) -> &Self {
         let mut state = self.0.state();

@@ -21,6 +21,8 @@ pub struct Ha {
     pub rules: BTreeMap<String, Options>,
     /// Nodes that were put into maintenance at the shell.
     pub maintenance: BTreeSet<String>,
+    /// Resources that HA has given up, until somebody disables them.
+    pub errors: BTreeSet<String>,
 }
 
 /// `vm:100`, `ct:100`.
@@ -83,7 +85,11 @@ impl Ha {
 
     /// The state that lists show of a guest.
     pub fn state_of(&self, guest: &Guest) -> Option<&'static str> {
-        let options = self.resources.get(&sid(guest.kind, guest.vmid))?;
+        let name = sid(guest.kind, guest.vmid);
+        let options = self.resources.get(&name)?;
+        if self.errors.contains(&name) {
+            return Some("error");
+        }
         Some(match options.get("state").map_or("started", String::as_str) {
             "ignored" => "ignored",
             "disabled" if !guest.is_running() => "disabled",

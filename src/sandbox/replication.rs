@@ -21,6 +21,16 @@ pub struct Job {
     pub created: u64,
     /// When it was last asked to run at once.
     pub asked: Option<u64>,
+    pub failing: Option<Failing>,
+}
+
+/// Runs that all failed.
+#[derive(Debug, Clone)]
+pub struct Failing {
+    /// Unix time.
+    pub since: u64,
+    pub count: u32,
+    pub words: String,
 }
 
 /// How a job is doing.
@@ -54,7 +64,11 @@ impl Job {
     pub fn status(&self, now: u64) -> Status {
         let (last_try, before) = self.runs(now);
         let running = last_try > 0 && now < last_try + DURATION;
-        let last_sync = if running { before } else { last_try };
+        let last_sync = match &self.failing {
+            Some(failing) => self.runs(failing.since).0,
+            None if running => before,
+            None => last_try,
+        };
         let planned = match self.asked.filter(|asked| *asked > last_try) {
             // 0: at once.
             Some(_) => 0,
@@ -97,6 +111,7 @@ mod tests {
             remove: None,
             created: NOW + 10,
             asked: None,
+            failing: None,
         };
         let times = |job: &Job, at: u64| {
             let Status { last_sync, next_sync, running, .. } = job.status(NOW + at);

@@ -1,6 +1,9 @@
-//! Guests as Ansible hosts: an address under which the guest can be reached, and the inventory that says so.
+//! Guests as Ansible hosts: one as an entry for somebody's inventory, or all of them as an inventory of their own.
 
-mod write;
+pub(crate) mod hosts;
+mod inventory;
+mod look;
+pub(super) mod write;
 
 use std::{fmt::Write, net::IpAddr};
 
@@ -14,7 +17,7 @@ use crate::{
     tool::*,
 };
 
-pub const TOOLS: &[Entry] = &[Entry::query::<RegisterHost>()];
+pub const TOOLS: &[Entry] = &[Entry::query::<RegisterHost>(), Entry::together::<inventory::Inventory>()];
 
 /// Make the Ansible inventory entry of a guest; its address is found by agent or configuration.
 #[derive(Deserialize, JsonSchema)]
@@ -40,7 +43,7 @@ fn root() -> String {
 
 #[derive(Deserialize, Serialize, JsonSchema, Clone, Copy, Default)]
 #[serde(rename_all = "lowercase")]
-enum Format {
+pub enum Format {
     #[default]
     Ini,
     Json,

@@ -91,12 +91,9 @@ fn again(job: &Row, whole: &Map<String, Value>) -> Undo {
     let (Some(storage), Some(schedule)) = (&job.storage, &job.schedule) else {
         return Undo::never("the job has no storage or no schedule, which a new one needs");
     };
-    let numbers = |list: &Option<String>| -> Vec<u32> {
-        list.iter().flat_map(|list| list.split([',', ';', ' '])).filter_map(|vmid| vmid.parse().ok()).collect()
-    };
     let mut new = json!({"id": job.id, "storage": storage, "schedule": schedule});
-    let exclude = numbers(&job.exclude);
-    match (&job.pool, numbers(&job.vmid)) {
+    let exclude = numbers(job.exclude.as_deref());
+    match (&job.pool, numbers(job.vmid.as_deref())) {
         (Some(pool), _) => new["pool"] = pool.as_str().into(),
         (None, vmids) if !vmids.is_empty() => new["vmids"] = vmids.into(),
         (None, _) => new["all"] = true.into(),
@@ -137,6 +134,20 @@ fn known<'a>(jobs: &'a [Row], id: &str) -> Result<&'a Row> {
         let known = if ids.is_empty() { "there is none".to_owned() } else { format!("known: {}", ids.join(", ")) };
         Error::not_found(format!("id: no backup job '{id}'")).hint(known)
     })
+}
+
+/// Which guests a job names, and of which pool it is; neither where it is for all.
+///
+/// # Errors
+/// `NotFound` with the jobs there are; Proxmox's.
+pub(super) async fn guests_of(pve: &Reader<'_>, id: &str) -> Result<(Vec<u32>, Option<String>)> {
+    let jobs = jobs(pve).await?;
+    let job = known(&jobs, id).map_err(|e| e.reworded_message(|words| words.replacen("id:", "backup_job:", 1)))?;
+    Ok((numbers(job.vmid.as_deref()), job.pool.clone()))
+}
+
+fn numbers(list: Option<&str>) -> Vec<u32> {
+    list.iter().flat_map(|list| list.split([',', ';', ' '])).filter_map(|vmid| vmid.trim().parse().ok()).collect()
 }
 
 /// A property string of what Proxmox gives as an object.

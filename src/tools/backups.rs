@@ -2,7 +2,7 @@
 
 mod prune;
 mod restore;
-mod store;
+pub(super) mod store;
 mod take;
 
 pub use prune::keep_rules;

@@ -9,6 +9,10 @@ mod vm;
 
 use serde_json::{Map, Value, json};
 
+pub(super) use self::{
+    lxc::Address,
+    source::{boot_disk, seed_drive, template},
+};
 use crate::{pve::GuestKind, tool::*};
 
 pub const TOOLS: &[Entry] = &[

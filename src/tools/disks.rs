@@ -1,7 +1,7 @@
 //! Disks of VMs and volumes of containers: what all of their tools need.
 
 mod add;
-mod import;
+pub(super) mod import;
 mod relocate;
 mod remove;
 mod resize;

@@ -75,8 +75,8 @@ impl Action for EvacuateNode {
         Ok(match held {
             true => plan.check(false, String::new, || said.join("; ")),
             false => plan.warn_if(!said.is_empty(), || match said.len() {
-                1 => "1 guest stays where it is: see stay".to_owned(),
-                n => format!("{n} guests stay where they are: see stay"),
+                1 => "1 guest stays where it is: see refused".to_owned(),
+                n => format!("{n} guests stay where they are: see refused"),
             }),
         }
         .about("node", self.node.as_str()))

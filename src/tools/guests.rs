@@ -45,7 +45,7 @@ pub(super) struct Filter {
 
 #[derive(Deserialize, JsonSchema, Clone, Copy)]
 #[serde(rename_all = "lowercase")]
-enum Status {
+pub(super) enum Status {
     Running,
     Stopped,
     Paused,
@@ -53,7 +53,7 @@ enum Status {
 }
 
 impl Status {
-    fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Stopped => "stopped",

@@ -180,6 +180,14 @@ async fn resource(pve: &Reader<'_>, sid: &str) -> Result<Option<Resource>> {
     Ok(all.into_iter().find(|resource| resource.sid == sid))
 }
 
+/// Whether HA looks after the guest, as its configuration says it now: lists of guests learn of it late.
+///
+/// # Errors
+/// Proxmox's.
+pub(super) async fn is_managed(pve: &Reader<'_>, guest: &Guest) -> Result<bool> {
+    resource(pve, &sid(guest)).await.map(|there| there.is_some())
+}
+
 /// Put a guest under high availability, or change how.
 #[derive(Deserialize, JsonSchema)]
 struct HaSet {

@@ -4,11 +4,12 @@
 use crate::tool::Entry;
 
 mod agent;
-mod ansible;
+pub(crate) mod ansible;
 mod api;
 mod applied;
 mod backup_jobs;
 mod backups;
+mod bulk;
 mod clone;
 mod cloudinit;
 mod cluster;
@@ -16,12 +17,14 @@ mod clusters;
 mod configure;
 mod create;
 mod delete;
+mod diff;
 mod disks;
 mod evacuate;
 mod files;
 mod firewall;
 mod guests;
 mod ha;
+mod health;
 mod list;
 mod log_lines;
 mod media;
@@ -38,9 +41,11 @@ mod os_templates;
 mod permissions;
 mod pools;
 mod power;
+mod provision;
 mod replication;
 mod schedule;
 mod snapshots;
+pub mod steps;
 mod storage;
 mod storage_content;
 mod storage_status;
@@ -62,6 +67,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("guests", guests::TOOLS),
     ("power", power::TOOLS),
     ("create", create::TOOLS),
+    ("provision", provision::TOOLS),
     ("clone", clone::TOOLS),
     ("configure", configure::TOOLS),
     ("cloudinit", cloudinit::TOOLS),
@@ -87,7 +93,9 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("metrics", metrics::TOOLS),
     ("ansible", ansible::TOOLS),
     ("tasks", tasks::TOOLS),
+    ("diff", diff::TOOLS),
     ("cluster", cluster::TOOLS),
+    ("health", health::TOOLS),
     ("ha", ha::TOOLS),
     ("node_system", node_system::TOOLS),
     ("node_power", node_power::TOOLS),
@@ -96,6 +104,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("permissions", permissions::TOOLS),
     ("api", api::TOOLS),
     ("clusters", clusters::TOOLS),
+    ("bulk", bulk::TOOLS),
     ("undo", undo::TOOLS),
 ];
 

@@ -22,17 +22,17 @@ pub const TOOLS: &[Entry] = &[
 
 /// A row of `GET …/snapshot`; the last one, `current`, is the state that the guest is in.
 #[derive(Deserialize)]
-struct Row {
-    name: String,
-    snaptime: Option<u64>,
-    description: Option<String>,
+pub(super) struct Row {
+    pub name: String,
+    pub snaptime: Option<u64>,
+    pub description: Option<String>,
     parent: Option<String>,
     #[serde(default)]
     vmstate: bool,
 }
 
 /// The guest's snapshots, oldest first, and the one that its present state builds on.
-async fn rows(pve: &Reader<'_>, guest: &Guest) -> Result<(Vec<Row>, Option<String>)> {
+pub(super) async fn rows(pve: &Reader<'_>, guest: &Guest) -> Result<(Vec<Row>, Option<String>)> {
     let mut rows: Vec<Row> = pve.get(guest.path("snapshot")).await?;
     let current = rows.iter().position(|row| row.name == CURRENT).map(|at| rows.remove(at));
     rows.sort_by(|a, b| (a.snaptime, &a.name).cmp(&(b.snaptime, &b.name)));

@@ -83,13 +83,10 @@ impl From<TaskRow> for Row {
         Self {
             status: t.end().map_or_else(|| "running".to_owned(), |status| status.to_string()),
             seconds: t.endtime.filter(|end| *end > 0).map(|end| end - t.starttime),
+            user: t.who(),
             kind: t.kind,
             id: t.id,
             node: t.node,
-            user: match t.tokenid {
-                Some(token) if !t.user.contains('!') => format!("{}!{token}", t.user),
-                _ => t.user,
-            },
             start: t.starttime,
             upid: t.upid,
         }

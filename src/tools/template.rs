@@ -121,7 +121,7 @@ impl Query for ExplainLock {
         let lock = config.lock().map(String::from);
         let active = Request::get(format!("/nodes/{}/tasks", encode(&guest.node))).param("source", "active");
         let rows: Vec<TaskRow> = pve.request(&active).await?;
-        let holds = |row: &TaskRow| row.end().is_none() && concerns(row, &guest, lock.as_deref());
+        let holds = |row: &TaskRow| row.end().is_none() && concerns(row, guest.vmid, lock.as_deref());
         let tasks: Vec<Holder> = rows
             .into_iter()
             .filter(holds)
@@ -149,8 +149,8 @@ impl Query for ExplainLock {
 }
 
 /// Whether a running task may be what holds the lock. A clone's task carries the source's number, a backup job's none.
-fn concerns(row: &TaskRow, guest: &Guest, lock: Option<&str>) -> bool {
-    let own = row.id.split(['@', '-', ':']).next().is_some_and(|id| id == guest.vmid.to_string());
+pub(super) fn concerns(row: &TaskRow, vmid: u32, lock: Option<&str>) -> bool {
+    let own = row.id.split(['@', '-', ':']).next().is_some_and(|id| id == vmid.to_string());
     own || match lock {
         Some("backup") => row.kind == "vzdump" && row.id.is_empty(),
         Some("clone") => row.kind == "qmclone",
@@ -159,7 +159,8 @@ fn concerns(row: &TaskRow, guest: &Guest, lock: Option<&str>) -> bool {
     }
 }
 
-fn meaning(lock: &str) -> &'static str {
+/// What a lock is there for.
+pub(super) fn meaning(lock: &str) -> &'static str {
     match lock {
         "backup" => "a backup (vzdump) of it is being made",
         "clone" => "it is being made as a clone, and is not complete",

@@ -26,6 +26,49 @@ pub fn parse(field: &str, text: &str) -> Result<u64> {
     })
 }
 
+/// Reads a time that is over: `90m`, `2h`, `3d`, `1w` before now, a time as RFC 3339 has it, or seconds since 1970.
+///
+/// # Errors
+/// `BadArgument` that names the field.
+pub fn past(field: &str, text: &str, now: u64) -> Result<u64> {
+    let found = ago(text, now).or_else(|| text.trim().parse().ok()).or_else(|| with_zone(text));
+    match found {
+        Some(time) if time <= now => Ok(time),
+        Some(time) => Err(Error::bad_argument(format!("{field}: {} is yet to come; it is {}", iso(time), iso(now)))),
+        None => Err(Error::bad_argument(format!(
+            "{field}: expected 90m, 2h, 3d or 1w (ago), a time such as 2027-01-15T08:00:00Z, or seconds since 1970; got '{text}'"
+        ))),
+    }
+}
+
+fn ago(text: &str, now: u64) -> Option<u64> {
+    let text = text.trim();
+    let seconds = match text.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        'w' => 7 * 86_400,
+        _ => return None,
+    };
+    let count: u64 = text[..text.len() - 1].trim().parse().ok()?;
+    now.checked_sub(count.checked_mul(seconds)?)
+}
+
+/// `2027-01-15T09:00:00.5+01:00`
+fn with_zone(text: &str) -> Option<u64> {
+    let (day, time) = text.trim().split_once(['T', ' ']).unwrap_or((text.trim(), ""));
+    let at = time.rfind(['+', '-']).unwrap_or(time.len());
+    let (time, zone) = time.split_at(at);
+    let time = time.split_once('.').map_or(time.trim_end_matches('Z'), |(whole, _)| whole);
+    let local = read(&if time.is_empty() { day.to_owned() } else { format!("{day}T{time}") })?;
+    let Some((sign, offset)) = zone.split_at_checked(1) else { return Some(local) };
+    let (hours, minutes) = offset.split_once(':')?;
+    let (hours, minutes): (u64, u64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let offset = Some(hours * 3600 + minutes * 60).filter(|offset| *offset < 86_400)?;
+    if sign == "+" { local.checked_sub(offset) } else { local.checked_add(offset) }
+}
+
 fn read(text: &str) -> Option<u64> {
     let text = text.trim().trim_end_matches('Z');
     let (day, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
@@ -74,5 +117,29 @@ mod tests {
         assert_eq!((iso(1_800_000_000).as_str(), stamp(0).as_str()), ("2027-01-15T08:00:00Z", "19700101-000000"));
         assert_eq!(read("2027-01-15"), Some(1_800_000_000 - 8 * 3600));
         assert_eq!((read("yesterday"), read("2027-13-01"), read("2027-01-15T25:00")), (None, None, None));
+    }
+
+    #[test]
+    fn a_past_time_is_told_in_many_ways() {
+        let now = 1_800_000_000;
+        for (text, time) in [
+            ("90m", now - 5400),
+            (" 2h ", now - 7200),
+            ("3d", now - 259_200),
+            ("1w", now - 604_800),
+            ("1799990000", 1_799_990_000),
+            ("2027-01-15", now - 28_800),
+            ("2027-01-15T07:59", now - 60),
+            ("2027-01-15T07:00:00.25Z", now - 3600),
+            ("2027-01-15T08:30:00+01:00", now - 1800),
+            ("2027-01-15 01:00:00-06:30", now - 1800),
+        ] {
+            assert_eq!(past("since", text, now).ok(), Some(time), "{text}");
+        }
+        for wrong in ["", "yesterday", "h", "-2h", "2027-01-15T09:00:00Z", "2027-01-15T08:00:00+1", "99999999999d", "é"]
+        {
+            let said = past("since", wrong, now).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(said.starts_with("since: "), "{wrong}: {said}");
+        }
     }
 }

@@ -3,8 +3,22 @@
 use super::{blocks::Block, settings};
 
 /// What a reader has, or is told to get.
-const OTHERS: &[&str] =
-    &["cargo", "claude", "curl", "docker", "echo", "install", "journalctl", "openssl", "pveum", "systemctl"];
+const OTHERS: &[&str] = &[
+    "ansible",
+    "ansible-inventory",
+    "ansible-playbook",
+    "cargo",
+    "chmod",
+    "claude",
+    "curl",
+    "docker",
+    "echo",
+    "install",
+    "journalctl",
+    "openssl",
+    "pveum",
+    "systemctl",
+];
 /// What is served, whatever the port.
 const ROUTES: &[&str] =
     &["", "/mcp", "/proxmox/mcp", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/tools", "/tasks"];
@@ -32,7 +46,7 @@ fn is_setting(line: &str) -> bool {
 fn command(place: &str, line: &str) {
     // What is kept is what a command prints.
     let line = line.split_once("=$(").map_or(line, |(_, rest)| rest.trim_end_matches(')'));
-    let words = words(line);
+    let words = words(line.strip_prefix("exec ").unwrap_or(line));
     let assigned = words.iter().take_while(|word| word.starts_with("PROXMOX_") && word.contains('=')).count();
     let words = &words[assigned..];
     let name = words.first().unwrap_or_else(|| panic!("{place}: {line}")).as_str();
@@ -62,7 +76,9 @@ fn command(place: &str, line: &str) {
 
 /// The arguments of this program, by its own parser.
 pub fn arguments(place: &str, words: &[String]) {
-    let all = std::iter::once("proxmox-mcp").chain(words.iter().map(String::as_str));
+    // A script hands on what it was given.
+    let given = words.iter().map(String::as_str).filter(|word| *word != "$@");
+    let all = std::iter::once("proxmox-mcp").chain(given);
     if let Err(e) = proxmox_mcp::cli::command().try_get_matches_from(all) {
         panic!("{place}: {e}");
     }

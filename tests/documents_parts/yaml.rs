@@ -14,9 +14,15 @@ pub fn load(block: &Block) {
     match known {
         Some(&"groups") => rules(&block.place, &value),
         Some(_) => {}
+        None if is_group_vars(&value) => {}
         None => panic!("{}: nobody knows what this is", block.place),
     }
     settings::names(&block.place, &block.text);
+}
+
+/// Ansible's variables of a group: those by which it connects.
+fn is_group_vars(value: &Value) -> bool {
+    value.as_object().is_some_and(|map| map.keys().all(|key| key.starts_with("ansible_")))
 }
 
 /// Prometheus' rules: each has what it needs, and asks for figures that there are.

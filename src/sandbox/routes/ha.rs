@@ -141,6 +141,9 @@ fn update(call: &Call) -> Answered {
         for key in call.list("delete") {
             resource.remove(key);
         }
+        if resource.get("state").is_some_and(|state| state == "disabled") {
+            state.ha.errors.remove(&name);
+        }
         state.change_all();
         name
     };
@@ -154,6 +157,7 @@ fn remove(call: &Call) -> Answered {
     if state.ha.resources.remove(&name).is_none() {
         return Err(Refusal::failed(format!("cannot delete service '{name}', not HA managed!")));
     }
+    state.ha.errors.remove(&name);
     if call.get("purge").is_none_or(|purge| purge != "0") {
         for rule in state.ha.rules.values_mut() {
             if let Some(resources) = rule.get_mut("resources") {

@@ -174,12 +174,9 @@ fn rrddata(call: &Call) -> Answered {
     let (step, count) = frame(call.text("timeframe"));
     let peak = if call.get("cf") == Some("MAX") && step > 60 { 1.3 } else { 1.0 };
     let last = call.now() / step * step;
-    // The statistics daemon has been at work since long before the last boot, which took ten minutes.
-    let recorded =
-        |time: u64| time >= node.boot || (node.boot.saturating_sub(RECORDS)..node.boot - 600).contains(&time);
     let points = (0..count).rev().map(|back| {
         let time = last - back * step;
-        if !recorded(time) {
+        if !is_recorded(&node, time) {
             return json!({"time": time});
         }
         let sway = (0.8 + 0.4 * wobble(u64::from(node.id), time)) * rhythm(time) / 0.65 * peak;
@@ -193,8 +190,12 @@ fn rrddata(call: &Call) -> Answered {
     Ok(points.collect::<Vec<_>>().into())
 }
 
-/// How long before the last boot figures go back.
-const RECORDS: u64 = 420 * 86_400;
+/// Whether the node's statistics daemon was at work: since long before the last boot, which took ten minutes.
+pub fn is_recorded(node: &Node, time: u64) -> bool {
+    /// How long before the last boot figures go back.
+    const RECORDS: u64 = 420 * 86_400;
+    time >= node.boot || (node.boot.saturating_sub(RECORDS)..node.boot - 600).contains(&time)
+}
 
 fn netstat(call: &Call) -> Answered {
     let state = call.sandbox.state();

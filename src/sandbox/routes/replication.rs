@@ -144,6 +144,7 @@ fn create(call: &Call) -> Answered {
         remove: None,
         created: now,
         asked: None,
+        failing: None,
     };
     let jobs = state.replication_at(now);
     if jobs.contains_key(&id) {
@@ -207,7 +208,10 @@ fn with_state(state: &State, call: &Call, id: &str, job: &Job) -> Option<Value> 
     put("last_try", status.last_try.into());
     put("last_sync", status.last_sync.into());
     put("next_sync", status.next_sync.into());
-    put("fail_count", 0.into());
+    put("fail_count", job.failing.as_ref().map_or(0, |failing| failing.count).into());
+    if let Some(failing) = &job.failing {
+        put("error", failing.words.as_str().into());
+    }
     if status.last_sync > 0 {
         put("duration", json!(DURATION as f64 - 0.5));
     }

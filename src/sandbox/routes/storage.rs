@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{guests::figures::frame, nodes::is_recorded};
 use crate::sandbox::{
     call::Call,
     config::{Config, digest},
@@ -21,6 +22,7 @@ pub const ROUTES: &[Route] = &[
     Route::get("/nodes/{node}/storage", on_node),
     Route::get("/nodes/{node}/storage/{storage}", index),
     Route::get("/nodes/{node}/storage/{storage}/status", status),
+    Route::get("/nodes/{node}/storage/{storage}/rrddata", rrddata),
 ];
 
 const CHANGED: &str = "detected modified configuration - file changed by other user? Try again.";
@@ -216,4 +218,29 @@ fn status(call: &Call) -> Answered {
     let storage = state.storages.get(call.text("storage"));
     let storage = storage.ok_or_else(|| Refusal::param("storage", "No such storage."))?;
     Ok(condition(&state, storage, call.node()).into())
+}
+
+/// How full it was over time: with what is there now, since it came. Where nothing was recorded, points are bare times.
+fn rrddata(call: &Call) -> Answered {
+    let state = call.sandbox.state();
+    let storage = state.storage(call.text("storage"), call.node())?;
+    let node = state.nodes.get(call.node());
+    let mut volumes: Vec<(u64, u64)> =
+        state.volumes.on(storage, call.node()).map(|volume| (volume.ctime, volume.used)).collect();
+    volumes.sort_unstable();
+    let (step, count) = frame(call.text("timeframe"));
+    let last = call.now() / step * step;
+    let (mut at, mut used) = (0, 0);
+    let points = (0..count).rev().map(|back| {
+        let time = last - back * step;
+        while let Some((_, bytes)) = volumes.get(at).filter(|(ctime, _)| *ctime <= time) {
+            used += bytes;
+            at += 1;
+        }
+        match node.is_some_and(|node| is_recorded(node, time)) {
+            true => json!({"time": time, "total": storage.total, "used": used.min(storage.total)}),
+            false => json!({"time": time}),
+        }
+    });
+    Ok(points.collect::<Vec<_>>().into())
 }

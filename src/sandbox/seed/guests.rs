@@ -258,6 +258,7 @@ fn jobs(state: &mut State, nodes: &[String], now: u64) {
         remove: None,
         created: now - 4_000_000,
         asked: None,
+        failing: None,
     };
     state.replication.insert("103-0".to_owned(), job);
 }

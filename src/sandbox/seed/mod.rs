@@ -229,7 +229,7 @@ fn history(state: &mut State, nodes: &[String], now: u64) {
     if let Some(node) = nodes.first() {
         let error = "command 'apt-get update' failed: exit code 100";
         let log = ["starting apt-get update", "TASK ERROR: command 'apt-get update' failed: exit code 100"];
-        past(state, node, ("aptupdate", ""), now - 100_000, (error, &log));
+        past(state, node, ("aptupdate", ""), now - 80_000, (error, &log));
     }
 }
 

@@ -123,7 +123,7 @@ impl Action for CreateLxc {
 }
 
 /// The address part of a network device.
-pub(super) struct Address {
+pub(in crate::tools) struct Address {
     /// `ip=10.0.0.5/24,gw=10.0.0.1`
     pub properties: String,
     /// Fixed, and without a gateway.
@@ -135,7 +135,7 @@ impl Address {
     ///
     /// # Errors
     /// `BadArgument`, also for a gateway that does not belong to it.
-    pub(super) fn of(field: &str, ip: Option<&str>, gateway: Option<&str>) -> Result<Self> {
+    pub(in crate::tools) fn of(field: &str, ip: Option<&str>, gateway: Option<&str>) -> Result<Self> {
         let gateway = match gateway.map(str::trim).filter(|text| !text.is_empty()) {
             None => None,
             Some(text) => Some(text.parse::<IpAddr>().map_err(|_| {

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The template that is meant.
-pub(super) async fn template(pve: &Reader<'_>, asked: Option<&str>, node: Option<&str>) -> Result<Guest> {
+pub async fn template(pve: &Reader<'_>, asked: Option<&str>, node: Option<&str>) -> Result<Guest> {
     let rows = pve.resources().await?;
     let all: Vec<Guest> =
         rows.iter().filter(|row| row.template && row.kind == GuestKind::Qemu).map(Guest::from).collect();
@@ -66,7 +66,7 @@ pub(super) fn rewired(old: Option<&str>, bridge: &str) -> Option<String> {
 }
 
 /// Key and size of the disk that the VM boots from.
-pub(super) fn boot_disk(config: &GuestConfig) -> Option<(String, String)> {
+pub fn boot_disk(config: &GuestConfig) -> Option<(String, String)> {
     let size = |key: &str| {
         let drive = config.get(key)?;
         let drive = PropertyString::parse(&drive);
@@ -80,7 +80,7 @@ pub(super) fn boot_disk(config: &GuestConfig) -> Option<(String, String)> {
 }
 
 /// A cloud-init drive in a free place, on the storage of the system's disk.
-pub(super) fn seed_drive(config: &GuestConfig, storage: Option<&str>) -> Option<(&'static str, String)> {
+pub fn seed_drive(config: &GuestConfig, storage: Option<&str>) -> Option<(&'static str, String)> {
     let (disk, _) = boot_disk(config)?;
     let disk = config.get(&disk)?;
     let storage = storage.or_else(|| disk.split_once(':').map(|(storage, _)| storage))?;

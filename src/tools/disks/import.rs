@@ -51,7 +51,7 @@ impl Action for DiskImport {
         let config = pve.config(&guest).await?;
         let key = self.bus.free(&guest, &config)?;
         let (download, volume) = match self.source.starts_with("http://") || self.source.starts_with("https://") {
-            true => self.download(pve, &guest.node).await?,
+            true => self.download().plan(pve, &guest.node).await?,
             false => (None, self.volume()?),
         };
         let storage = pve.storage(self.storage.as_deref(), &guest.node, "images").await?;
@@ -86,6 +86,15 @@ struct Found {
 }
 
 impl DiskImport {
+    fn download(&self) -> Download<'_> {
+        Download {
+            url: &self.source,
+            storage: self.import_storage.as_deref(),
+            filename: self.filename.as_deref(),
+            checksum: self.checksum.as_deref(),
+        }
+    }
+
     fn volume(&self) -> Result<String> {
         if self.filename.is_some() || self.checksum.is_some() || self.import_storage.is_some() {
             return Err(Error::bad_argument("import_storage, filename, checksum: expected with a URL only"));
@@ -99,12 +108,25 @@ impl DiskImport {
         }
         Ok(self.source.clone())
     }
+}
 
-    /// The request that downloads the image, unless it is there already; and the volume it becomes.
-    async fn download(&self, pve: &Reader<'_>, node: &str) -> Result<(Option<Request>, String)> {
-        let storage = pve.storage(self.import_storage.as_deref(), node, "import").await?;
-        let path = self.source.split(['?', '#']).next().unwrap_or_default();
-        let name = self.filename.as_deref().or(path.rsplit('/').next()).unwrap_or_default();
+/// An image on the web that is to be on a storage.
+pub struct Download<'a> {
+    pub url: &'a str,
+    pub storage: Option<&'a str>,
+    pub filename: Option<&'a str>,
+    pub checksum: Option<&'a str>,
+}
+
+impl Download<'_> {
+    /// The request that downloads it, unless it is there already; and the volume it becomes.
+    ///
+    /// # Errors
+    /// `BadArgument` for a name that tells no format, or a checksum that is none; Proxmox's.
+    pub async fn plan(&self, pve: &Reader<'_>, node: &str) -> Result<(Option<Request>, String)> {
+        let storage = pve.storage(self.storage, node, "import").await?;
+        let path = self.url.split(['?', '#']).next().unwrap_or_default();
+        let name = self.filename.or(path.rsplit('/').next()).unwrap_or_default();
         // As Proxmox names the file.
         let plain = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
         let name: String = name.chars().map(plain).collect();
@@ -121,8 +143,8 @@ impl DiskImport {
         let request = Request::post(storage_path(node, &storage, "download-url"))
             .param("content", "import")
             .param("filename", &name)
-            .param("url", &self.source);
-        Ok((Some(checked(request, self.checksum.as_deref())?), volume))
+            .param("url", self.url);
+        Ok((Some(checked(request, self.checksum)?), volume))
     }
 }
 

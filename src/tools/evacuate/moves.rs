@@ -7,14 +7,16 @@ use serde_json::{Map, Value, json};
 
 use super::{
     EvacuateNode, Rebalance,
-    cluster::{Cluster, Guest},
+    cluster::{Cluster, Guest as Known},
     constraints::{How, Limits, gib},
     planner::{Move, Placed, Stay},
 };
 use crate::{
-    lanes::{At, Lane, Lanes, Step, Then},
+    error::Kind,
+    lanes::{At, Lane, Lanes, Out, Step, Then},
     pve::GuestKind,
     tool::*,
+    tools::steps::{self, For},
 };
 
 /// Plans asked for at once.
@@ -71,15 +73,14 @@ pub fn vmid_of(field: &str, text: &str) -> Result<u32> {
     text.trim().parse().map_err(|_| Error::bad_argument(format!("{field}: expected a VMID, got '{text}'")))
 }
 
-/// Makes the moves a plan. A guest that the tool for one guest would not move stays, too.
+/// Makes the moves a plan, with a row for each that stays. A guest that the tool for one guest would not move stays, too.
 ///
 /// # Errors
 /// Proxmox's.
 pub async fn plan(pve: &Reader<'_>, cluster: &Cluster, placed: &mut Placed, bounds: &Bounds) -> Result<Plan> {
-    let mut lanes = Vec::new();
-    let asked = placed.moves.iter().map(async |one| (one.vmid, lane(pve, cluster, one).await));
-    let asked: Vec<_> = asked.collect();
+    let asked: Vec<_> = placed.moves.iter().map(async |one| (one.vmid, lane(pve, cluster, one).await)).collect();
     let answers: Vec<_> = stream::iter(asked).buffered(AT_ONCE).collect().await;
+    let mut lanes = Vec::new();
     for (vmid, answer) in answers {
         match answer? {
             Ok(lane) => lanes.push(lane),
@@ -96,20 +97,16 @@ pub async fn plan(pve: &Reader<'_>, cluster: &Cluster, placed: &mut Placed, boun
     }
     placed.moves.retain(|one| gone.contains(&one.vmid) && one.along.is_none_or(|leader| gone.contains(&leader)));
     lanes.retain(|lane| placed.moves.iter().any(|one| Some(one.vmid) == lane.vmid));
-    let rows: Vec<Value> = lanes.iter().map(row).collect();
-    let stay: Vec<Value> = placed.stay.iter().filter_map(|stay| stays(cluster, stay)).collect();
-    let mut plan = Plan::new("").undone(back(cluster, &placed.moves));
-    if !lanes.is_empty() {
-        plan = plan.about("moves", rows).lanes(Lanes {
-            parallel: bounds.parallel,
-            per_group: Some(bounds.per_target),
-            ..Lanes::new("moves", lanes)
-        });
+    lanes.extend(placed.stay.iter().filter_map(|stay| stays(cluster, stay)));
+    let plan = told(Plan::new("").undone(back(cluster, &placed.moves)), cluster, placed);
+    if lanes.is_empty() {
+        return Ok(plan);
     }
-    if !stay.is_empty() {
-        plan = plan.about("stay", stay);
-    }
-    Ok(told(plan, cluster, placed))
+    Ok(plan.lanes(Lanes {
+        parallel: bounds.parallel,
+        per_group: Some(bounds.per_target),
+        ..Lanes::new("guests", lanes)
+    }))
 }
 
 /// Warns of what is felt by those who use the guests.
@@ -135,38 +132,41 @@ fn told(plan: Plan, cluster: &Cluster, placed: &Placed) -> Plan {
 
 /// The lane of one guest, or why it stays after all.
 async fn lane(pve: &Reader<'_>, cluster: &Cluster, one: &Move) -> Result<Result<Lane, String>> {
-    let Some(guest) = cluster.guests.get(&one.vmid) else { return Ok(Err("it is gone".to_owned())) };
-    let at = At { vmid: guest.vmid, kind: guest.kind, node: guest.node.clone() };
-    let doing = format!("moving {} to {}", guest.name, one.to);
-    let there = Then::Becomes { guest: at, status: None, node: Some(one.to.clone()) };
-    let mut lane = Lane { vmid: Some(guest.vmid), group: Some(one.to.clone()), ..Lane::new(&guest.name) }
+    let resources = pve.resources().await?;
+    let (Some(facts), Some(row)) = (cluster.guests.get(&one.vmid), resources.vmid(one.vmid)) else {
+        return Ok(Err("it is gone".to_owned()));
+    };
+    let guest = Guest::from(row);
+    let doing = format!("moving {} to {}", facts.name, one.to);
+    let (tool, args) = call(facts, one);
+    let mut lane = Lane { vmid: Some(guest.vmid), group: Some(one.to.clone()), ..Lane::new(&facts.name) }
         .about("vmid", guest.vmid)
         .about("from", guest.node.as_str())
         .about("to", one.to.as_str())
         .about("how", one.fit.how.word())
-        .about("size", size(guest, one))
+        .about("size", size(facts, one))
         .about("why", one.why.as_str());
+    lane.tools = vec![tool];
     if one.along.is_some() {
+        let there = Then::Becomes { guest: At::from(&guest), status: None, node: Some(one.to.clone()) };
         return Ok(Ok(lane.step(Step::wait(doing, there))));
     }
-    let (tool, arguments) = call(guest, one);
-    let entry = crate::tools::all().find(|entry| entry.name == tool);
-    let Some(entry) = entry else { return Err(Error::internal(format!("there is no {tool}"))) };
-    let plan = entry.plan(pve, arguments).await?;
-    if !plan.problems.is_empty() {
-        return Ok(Err(plan.problems.join("; ")));
+    let single = match steps::of(pve, For { tool, doing: "moving", guest: &guest, args, seconds: 0 }).await {
+        Ok(single) => single,
+        Err(e) if e.kind() == Kind::Cancelled => return Err(e),
+        Err(e) => return Ok(Err(e.to_string())),
+    };
+    if !single.problems.is_empty() {
+        return Ok(Err(single.problems.join("; ")));
     }
-    for request in plan.requests {
-        let then = if guest.sid.is_some() { there.clone() } else { Then::Nothing };
-        lane = lane.step(Step::new(doing.clone(), request).then(then));
-    }
+    lane.steps = single.steps;
+    lane.steps.iter_mut().for_each(|step| step.doing.clone_from(&doing));
     Ok(Ok(lane))
 }
 
 /// The call that moves this one guest.
-fn call(guest: &Guest, one: &Move) -> (&'static str, Map<String, Value>) {
+fn call(guest: &Known, one: &Move) -> (&'static str, Map<String, Value>) {
     let mut arguments = Map::new();
-    arguments.insert("vmid".to_owned(), guest.vmid.into());
     arguments.insert("target_node".to_owned(), one.to.clone().into());
     if let Some(pairs) = pairs(one) {
         arguments.insert("target_storage".to_owned(), pairs.into());
@@ -195,7 +195,7 @@ fn pairs(one: &Move) -> Option<String> {
 }
 
 /// What has to be sent: memory, and disks with their storage.
-fn size(guest: &Guest, one: &Move) -> String {
+fn size(guest: &Known, one: &Move) -> String {
     let memory = (one.fit.how == How::Live).then(|| format!("{} memory", gib(guest.memory)));
     let disks = one.fit.copies.iter().map(|copy| {
         let storage = if copy.from == copy.to { copy.to.clone() } else { format!("{} to {}", copy.from, copy.to) };
@@ -205,16 +205,11 @@ fn size(guest: &Guest, one: &Move) -> String {
     if parts.is_empty() { "configuration".to_owned() } else { parts.join(", ") }
 }
 
-fn row(lane: &Lane) -> Value {
-    let mut row = Map::new();
-    row.insert("name".to_owned(), lane.name.clone().into());
-    row.extend(lane.about.clone());
-    Value::Object(row)
-}
-
-fn stays(cluster: &Cluster, stay: &Stay) -> Option<Value> {
+fn stays(cluster: &Cluster, stay: &Stay) -> Option<Lane> {
     let guest = cluster.guests.get(&stay.vmid)?;
-    Some(json!({"name": guest.name, "vmid": guest.vmid, "node": guest.node, "why": stay.why}))
+    let out = Some(Out::Refused(stay.why.clone()));
+    let lane = Lane { vmid: Some(guest.vmid), out, ..Lane::new(&guest.name) };
+    Some(lane.about("vmid", guest.vmid).about("from", guest.node.as_str()))
 }
 
 /// The call that puts everybody where they were.
@@ -257,7 +252,7 @@ fn back(cluster: &Cluster, moves: &[Move]) -> Undo {
 }
 
 /// The storages that its disks came from, where that can be told; else the one on which they stay.
-fn home(cluster: &Cluster, guest: &Guest, one: &Move) -> Result<Option<String>, String> {
+fn home(cluster: &Cluster, guest: &Known, one: &Move) -> Result<Option<String>, String> {
     let mut pairs = Vec::new();
     for copy in one.fit.copies.iter().filter(|copy| copy.from != copy.to) {
         let shared = cluster.nodes.get(&one.to).and_then(|node| node.stores.get(&copy.to)).is_some_and(|s| s.shared);

@@ -18,7 +18,7 @@ use crate::sandbox::{
     drives::{Drive, Wanted, allocate, network_device},
     guest::{Guest, Kind, is_drive_key, is_numbered},
     router::Route,
-    state::State,
+    state::{LogEntry, State},
     wire::{Answer, Answered, Refusal},
 };
 
@@ -44,6 +44,7 @@ fn put(call: Arc<Call>) -> BoxFuture<'static, Answered> {
         let change = understand(&call)?;
         let _lock = call.lock(kind, vmid).await?;
         check_guest(&call, &change)?;
+        note(&call, kind, vmid);
         let mut state = call.sandbox.state();
         apply(&mut state, (call.node(), kind, vmid), &change, call.now(), &mut Vec::new())?;
         Ok(Answer::null())
@@ -56,6 +57,7 @@ fn post(call: Arc<Call>) -> BoxFuture<'static, Answered> {
         let change = understand(&call)?;
         let lock = call.lock(kind, vmid).await?;
         check_guest(&call, &change)?;
+        note(&call, kind, vmid);
         let now = call.now();
         call.fork(&node.clone(), "qmconfig", vmid, async move |worker| {
             let _lock = lock;
@@ -136,6 +138,32 @@ fn check_guest(call: &Call, change: &Change) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// A line in the cluster's log: who changes what of a VM. Of containers none was seen.
+fn note(call: &Call, kind: Kind, vmid: u32) {
+    /// They are taken off before the line is written.
+    const NOT: [&str; 4] = ["background_delay", "digest", "node", "vmid"];
+    /// The process that answers.
+    const PID: u32 = 1_187;
+    if kind != Kind::Qemu {
+        return;
+    }
+    let options = call.params.iter().filter(|(name, _)| !NOT.contains(name));
+    let words =
+        options.map(|(name, value)| format!("-{name} {}", if name == "cipassword" { "<hidden>" } else { value }));
+    let message = format!("update VM {vmid}: {}", words.collect::<Vec<_>>().join(" "));
+    let user = call.who.full();
+    call.sandbox.state().log(LogEntry {
+        uid: 0,
+        node: call.node().to_owned(),
+        pid: PID,
+        priority: 6,
+        tag: "pvedaemon",
+        time: call.now(),
+        user,
+        message,
+    });
 }
 
 /// Whether a running guest takes the option at once.
