@@ -230,8 +230,8 @@ impl<'a> Ledger<'a> {
         let kind = guest.content();
         let takes: Vec<(&String, &Store)> =
             stores.into_iter().flatten().filter(|(_, store)| store.takes(kind)).collect();
-        // Snapshots and copies that are kept up to date go nowhere else.
-        let fixed = guest.facts.snapshots || !guest.facts.replicas.is_empty();
+        // Snapshots and copies that are kept up to date go nowhere else, and HA cannot be told another storage.
+        let fixed = guest.facts.snapshots || !guest.facts.replicas.is_empty() || guest.sid.is_some();
         let wanted = self.limits.storages.get(&guest.vmid).and_then(|map| map.get(from)).map(String::as_str);
         let same = |id: &str| id == wanted.unwrap_or(from);
         let usable = takes.iter().filter(|(id, _)| !fixed || *id == from);
@@ -244,7 +244,7 @@ impl<'a> Ledger<'a> {
         }
         match usable.clone().map(|(id, store)| room(id, store)).max() {
             None if fixed && !takes.is_empty() => {
-                Err(format!("has no storage {from}, which its snapshots or copies need"))
+                Err(format!("has no storage {from}, and its disks cannot change theirs (snapshots, replication or HA)"))
             }
             None => Err(format!("has no storage for its local disks on {from}")),
             Some(most) => {

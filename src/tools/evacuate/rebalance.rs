@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::{
     balance::{By, Goal, apart, balance, shares},
-    cluster::Cluster,
+    cluster::{Cluster, Guest as Known},
     known, look,
     moves::{self, Bounds, counted, vmid_of},
     planner::{Placed, Wishes, place},
     read, told,
 };
-use crate::tool::*;
+use crate::{pve::GuestKind, tool::*};
 
 /// Propose few live migrations that even out the load of nodes; confirmed, they are made.
 #[derive(Deserialize, JsonSchema)]
@@ -88,13 +88,14 @@ impl Rebalance {
         let mean = before.values().sum::<f64>() / before.len().max(1) as f64;
         let busy = |node: &str| before.get(node).is_some_and(|share| *share > mean);
         if apart(&before) > goal.tolerance {
-            let givers = cluster.guests.values().filter(|guest| guest.running && busy(&guest.node));
+            let may = |guest: &Known| guest.running && (guest.kind == GuestKind::Qemu || self.allow_restart);
+            let givers = cluster.guests.values().filter(|guest| may(guest) && busy(&guest.node));
             let all: Vec<String> = before.keys().cloned().collect();
             let wishes: Wishes = givers.map(|guest| (guest.vmid, all.clone())).collect();
             look(pve, cluster, &wishes).await?;
             // What nothing was read of stays.
             for guest in cluster.guests.values_mut().filter(|guest| !wishes.contains_key(&guest.vmid)) {
-                guest.facts.bound = Some("its node is not among the busy ones".to_owned());
+                guest.facts.bound = Some("nothing was read of it".to_owned());
             }
         }
         let balanced = balance(cluster, &names, &limits, &goal);
