@@ -2,7 +2,6 @@
 //! what stands. It owns all that it works with, so that it comes to its end although nobody waits for the call any more.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -123,8 +122,8 @@ pub struct Engine {
     halt: CancellationToken,
     why: Mutex<Option<Why>>,
     failures: AtomicUsize,
-    /// Planned VMID → the one that the lane's guest has, once the lane has ended; nothing where it was not made.
-    made: Mutex<BTreeMap<u32, Option<u32>>>,
+    /// The guests that stand, of lanes that have ended.
+    stand: Mutex<Vec<u32>>,
     pub(super) board: Arc<Board>,
     record: Option<Record>,
     until: Instant,
@@ -148,7 +147,7 @@ impl Engine {
             halt: CancellationToken::new(),
             why: Mutex::default(),
             failures: AtomicUsize::default(),
-            made: Mutex::default(),
+            stand: Mutex::default(),
             way,
             lanes,
             record,
@@ -288,7 +287,7 @@ impl Engine {
         if i == 0 && run.identity.is_none() {
             run.identity = self.existing(&reader, run).await;
         }
-        if !run.lane.steps[i].joins.is_empty() {
+        if run.lane.steps[i].joins {
             return self.join(&reader, run, i).await;
         }
         if run.did[i] == Did::Nothing && run.ready[i].request.is_some() {
@@ -438,11 +437,9 @@ impl Engine {
             .flat_map(|list| list.split([',', ';', ' ']))
             .filter_map(|vmid| vmid.trim().parse().ok())
             .collect();
-        let joins: Vec<u32> = {
-            let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = |vmid: &u32| made.get(vmid).copied().unwrap_or(Some(*vmid));
-            run.lane.steps[i].joins.iter().filter_map(now).filter(|vmid| !there.contains(vmid)).collect()
-        };
+        let mut joins = self.stand.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        joins.sort_unstable();
+        joins.retain(|vmid| !there.contains(vmid));
         // Without a list it has become one for all guests, or for a pool.
         if joins.is_empty() || there.is_empty() {
             run.ready[i].request = None;
@@ -456,14 +453,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts down whether a lane's guest stands, and under which VMID.
+    /// Puts down the lane's guest, if it stands.
     fn remember(&self, run: &Run) {
-        let planned = self.lanes.lanes.get(run.index).and_then(|lane| lane.vmid);
-        let Some((planned, vmid)) = planned.zip(run.lane.vmid) else { return };
+        let Some(vmid) = run.lane.vmid else { return };
         let makes = run.lane.steps.first().and_then(|step| step.request.clone());
         let makes = makes.is_some_and(|request| Reach::of(&[request]).made.contains_key(&vmid));
-        let stands = !makes || run.did.first() == Some(&Did::Done);
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(planned, stands.then_some(vmid));
+        if !makes || run.did.first() == Some(&Did::Done) {
+            self.stand.lock().unwrap_or_else(PoisonError::into_inner).push(vmid);
+        }
     }
 
     /// Who the lane's guest is, where it is there already and something may be taken back.
