@@ -6,11 +6,15 @@ mod after;
 mod back;
 mod board;
 mod engine;
+mod fit;
 mod kept;
 mod numbers;
 mod report;
+mod run;
+mod steps;
 #[cfg(test)]
 mod tests;
+mod who;
 
 use std::net::IpAddr;
 
@@ -18,8 +22,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use self::{
-    engine::{Did, Engine, How, Resumed, Run, Way},
+    engine::{Engine, Way},
     report::Report,
+    run::{Did, How, Resumed, Run},
 };
 use crate::{
     plan::UndoCall,
@@ -107,10 +112,10 @@ pub struct Step {
     /// What takes it back, in the order of sending.
     #[serde(with = "kept::all")]
     pub back: Vec<Request>,
-    /// Guests that the request adds to the `vmid` list of a backup job. It is sent with what the list is then, and without
-    /// those that were not made: others may have changed the job meanwhile, and Proxmox has no digest for it.
+    /// The request adds the guests of all lanes before it to the `vmid` list of a backup job. It is sent with what the list is
+    /// then, and without guests that were not made: others may have changed the job meanwhile, and Proxmox has no digest for it.
     #[serde(default)]
-    pub joins: Vec<u32>,
+    pub joins: bool,
 }
 
 /// What a step waits for once its task, if it began one, has ended.
@@ -196,11 +201,11 @@ impl Out {
 
 impl Step {
     pub fn new(doing: impl Into<String>, request: Request) -> Self {
-        Self { doing: doing.into(), request: Some(request), then: Then::Nothing, back: Vec::new(), joins: Vec::new() }
+        Self { doing: doing.into(), request: Some(request), then: Then::Nothing, back: Vec::new(), joins: false }
     }
     /// Sends nothing.
     pub fn wait(doing: impl Into<String>, then: Then) -> Self {
-        Self { doing: doing.into(), request: None, then, back: Vec::new(), joins: Vec::new() }
+        Self { doing: doing.into(), request: None, then, back: Vec::new(), joins: false }
     }
     pub fn then(mut self, then: Then) -> Self {
         self.then = then;

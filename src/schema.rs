@@ -64,6 +64,8 @@ const SELDOM: &[(&str, &str)] = &[
     ("ipv6", "Rather than IPv4."),
     ("keys", "As users."),
     ("kind", "Only VMs, or containers."),
+    ("ha_group", "Of Proxmox 8."),
+    ("parallel", "Machines at a time."),
 ];
 
 /// Without any description.

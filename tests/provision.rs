@@ -21,7 +21,7 @@ fn same(before: &str, sandbox: &Sandbox) {
 async fn a_dry_run_shows_where_the_machines_go_and_what_would_take_them_back() {
     let test = start(options()).await;
     let call = json!({
-        "name": "web{01..02}", "template": "debian-12", "cores": 4, "memory_mb": 4096, "disk_gb": 20, "disks": ["nas:8G"],
+        "name": "web01", "template": "debian-12", "cores": 4, "memory_mb": 4096, "disk_gb": 20, "disks": ["nas:8G"],
         "networks": [{"bridge": "vmbr1", "vlan": 30}], "user": "ops", "ip": ["10.0.0.40-10.0.0.49/24"],
         "gateway": "10.0.0.1", "ha": true, "run": ["uname -r"], "dry_run": true,
     });

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
-use super::engine::{Did, Engine, How, Run};
+use super::{Did, Engine, How, Run};
 use crate::{
     error::{Error, Kind, Result},
     policy::Approved,

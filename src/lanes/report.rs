@@ -2,10 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Lanes, OnFailure,
-    engine::{Did, How, Run},
-};
+use super::{Did, How, Lanes, OnFailure, Run};
 use crate::error::Error;
 
 /// What came of everything.
@@ -85,6 +82,19 @@ fn row(run: &Run) -> Value {
         }
     }
     Value::Object(row)
+}
+
+/// How many ended how.
+pub(super) fn counts(runs: &[Run]) -> String {
+    let mut counts: Vec<(How, usize)> = Vec::new();
+    for run in runs {
+        match counts.iter_mut().find(|(how, _)| *how == run.how) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((run.how, 1)),
+        }
+    }
+    counts.sort_by_key(|(how, _)| *how != How::Done);
+    counts.into_iter().map(|(how, count)| format!("{count} {}", how.word())).collect::<Vec<_>>().join(", ")
 }
 
 /// Says beside what went wrong what became of the rest.

@@ -14,6 +14,7 @@ use crate::{
 pub struct Deprovision {
     #[schemars(length(min = 1, max = 100))]
     vmids: Vec<u32>,
+    /// Machines at a time.
     #[serde(default = "four")]
     #[schemars(range(min = 1, max = 32))]
     parallel: u8,

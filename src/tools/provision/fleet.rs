@@ -54,6 +54,7 @@ pub struct Fleet {
     #[serde(default = "yes")]
     pub start: bool,
     pub wait_address: Option<bool>,
+    /// Machines at a time.
     #[serde(default = "four")]
     #[schemars(range(min = 1, max = 32))]
     pub parallel: u8,

@@ -41,7 +41,7 @@ impl Job {
         }
         let all: Vec<String> = self.vmids.iter().chain(&new).map(u32::to_string).collect();
         let request = Request::put(format!("/cluster/backup/{}", encode(id))).param("vmid", all.join(","));
-        let step = Step { joins: new, ..Step::new(format!("adding to backup job {id}"), request) };
+        let step = Step { joins: true, ..Step::new(format!("adding to backup job {id}"), request) };
         Some(Lane { stage: 2, ..Lane::new(format!("backup job {id}")) }.step(step))
     }
 }
