@@ -42,6 +42,8 @@ pub struct Config {
     /// The first is the default. Empty only in the sandbox, which brings its own, and where none was asked for.
     pub clusters: Vec<ClusterConfig>,
     pub sandbox: bool,
+    /// What shall go wrong in it.
+    pub sandbox_fault: Option<String>,
     /// What stands between an agent and the cluster.
     pub safety: Safety,
     /// How it is served over HTTP.
@@ -245,6 +247,8 @@ pub fn resolve(inputs: &Inputs, read: ReadFile<'_>) -> Result<Config> {
 fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Result<Config> {
     let mut program = Lookup::new(inputs, read, Vec::new());
     let sandbox = program.parsed(&table::SANDBOX, "true or false", false, value::boolean)?;
+    let sandbox_fault = program.find(&table::SANDBOX_FAULT)?;
+    sandbox_fault.iter().for_each(|found| program.used(found));
     let safety = safety::safety(&mut program)?;
     let web = web::web(&mut program)?;
     let strict = program.parsed(&table::REQUIRE_VERIFIED_TLS, "true or false", false, value::boolean)?;
@@ -289,6 +293,7 @@ fn resolve_for(inputs: &Inputs, read: ReadFile<'_>, with_clusters: bool) -> Resu
     Ok(Config {
         clusters: resolved,
         sandbox,
+        sandbox_fault: sandbox_fault.map(|found| found.text().to_owned()),
         safety,
         web,
         log_level,

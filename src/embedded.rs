@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     config::{Auth, ClusterConfig, Config, Endpoint, ONLY_CLUSTER, Safety, Timeouts, Tls, TokenId},
     error::{Error, Result},
-    sandbox::{Options, Sandbox, Server},
+    sandbox::{Fault, Options, Sandbox, Server},
 };
 
 /// For a client in the same process, as root by API token. The addresses are the nodes' names, which no network knows.
@@ -39,9 +39,11 @@ pub struct Embedded {
 
 impl Embedded {
     /// # Errors
-    /// No free loopback port.
+    /// No free loopback port; a fault that is none.
     pub async fn start(config: &Config) -> Result<Self> {
-        let sandbox = Sandbox::new(Options::default());
+        let fault = config.sandbox_fault.as_deref().map(str::parse::<Fault>).transpose();
+        let fault = fault.map_err(|e| Error::bad_setting(format!("PROXMOX_SANDBOX_FAULT: {e}")))?;
+        let sandbox = Sandbox::new(Options { faults: fault.into_iter().collect(), ..Options::default() });
         let server = sandbox
             .listen(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await

@@ -27,7 +27,7 @@ pub async fn run() -> Result<ExitCode> {
     let progress = Progress::to(move |update| {
         listener.lock().unwrap_or_else(PoisonError::into_inner).report(update);
     });
-    let args = ["--sandbox", "--log-level", "warn", "serve"].map(Into::into);
+    let args = ["--sandbox", "--sandbox-fault", FAULT, "--log-level", "warn", "serve"].map(Into::into);
     let demo = Demo { connection: Connection::start(&program, &args, progress).await?, current };
     demo.play().await?;
     demo.connection.close().await;
@@ -41,6 +41,9 @@ pub async fn run() -> Result<ExitCode> {
     print("Next: connect it to Claude or Cursor, or to your own cluster: see README.md.");
     Ok(ExitCode::SUCCESS)
 }
+
+/// The first disk that is to grow does not: only the last step comes to that.
+const FAULT: &str = "task-failure=insufficient free space in volume group pve:PUT /nodes/*/qemu/*/resize:count=1";
 
 struct Demo {
     connection: Connection,
@@ -144,12 +147,59 @@ impl Demo {
         ));
         print(&format!("   disk {}", text(&info["config"], "scsi0")));
         print(&format!("   NIC  {}", text(&info["config"], "net0")));
+        self.three_machines(&template["vmid"]).await
+    }
+
+    /// All or none: one fails, and nothing is left of the three.
+    async fn three_machines(&self, template: &Value) -> Result<()> {
+        let wanted = json!({
+            "name": "demo{01..03}", "template": template.to_string(), "linked": true, "cores": 2, "disk_gb": 16, "confirm": true
+        });
+        say(
+            "8. ",
+            "Three machines with one call, all or none. The simulated cluster was told to fail once when a disk grows:",
+        );
+        let before = self.names().await?;
+        let refused = self.call("proxmox-provision-vm", wanted.clone()).await;
+        let Err(error) = refused else {
+            return Err(Error::internal("the three machines were made although the simulated cluster was to fail"));
+        };
+        for line in error.to_string().lines() {
+            print(&format!("   {line}"));
+        }
+        let after = self.names().await?;
+        if after != before {
+            return Err(Error::internal(format!("something was left: {after:?} instead of {before:?}")));
+        }
+        print(&format!(
+            "   The cluster has the same {} VMs as before, and none is named demo01, demo02 or demo03.",
+            after.len()
+        ));
+
+        say("9. ", "The same call again, on a cluster that is well:");
+        let made = self.call("proxmox-provision-vm", wanted).await?;
+        print(&format!("   {}: {} ({} s)", text(&made, "state"), text(&made, "summary"), made["seconds"]));
+        for machine in rows(&made["result"], "machines") {
+            print(&format!(
+                "   {} VM {} on {}: {}",
+                text(machine, "name"),
+                machine["vmid"],
+                text(machine, "node"),
+                text(machine, "address")
+            ));
+        }
         Ok(())
+    }
+
+    /// Every VM, by number and name.
+    async fn names(&self) -> Result<Vec<String>> {
+        let vms = self.call("proxmox-list-vms", json!({})).await?;
+        Ok(rows(&vms, "vms").iter().map(|vm| format!("{} {}", vm["vmid"], text(vm, "name"))).collect())
     }
 
     /// One call, with a progress bar where it takes its time.
     async fn call(&self, tool: &str, arguments: Value) -> Result<Value> {
-        let waits = arguments["wait"] == true && arguments["confirm"] != false;
+        let waits = arguments["wait"] == true || arguments["confirm"] == true;
         let bar = waits.then(|| Bars::default().bar(tool));
         if let Some(bar) = &bar {
             *self.current.lock().unwrap_or_else(PoisonError::into_inner) = bar.progress();

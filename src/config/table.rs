@@ -169,6 +169,16 @@ pub static SANDBOX: Setting = Setting {
     scope: Scope::Program,
     ..BASE
 };
+pub static SANDBOX_FAULT: Setting = Setting {
+    name: "PROXMOX_SANDBOX_FAULT",
+    flag: "sandbox-fault",
+    value: "FAULT",
+    example: "task-failure=no space left:PUT /nodes/*/qemu/*/resize:count=1",
+    help: "What shall go wrong in the embedded simulated cluster, as `sandbox --fault` takes it.",
+    group: Group::Program,
+    scope: Scope::Program,
+    ..BASE
+};
 pub static API_WRITE: Setting = Setting {
     name: "PROXMOX_API_WRITE",
     flag: "api-write",
@@ -281,6 +291,7 @@ pub static SETTINGS: &[&Setting] = &[
     &OAUTH_AUDIENCE,
     &OAUTH_SCOPES,
     &SANDBOX,
+    &SANDBOX_FAULT,
     &API_WRITE,
     &LOG_LEVEL,
     &LOG_FORMAT,

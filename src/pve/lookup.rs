@@ -47,6 +47,14 @@ impl Reader<'_> {
         self.unless_cancelled(self.client().resources().fresh(self.client())).await
     }
 
+    /// The guests as the online nodes list them now.
+    ///
+    /// # Errors
+    /// As [`Reader::get`], of the list of nodes; a silent node is no error.
+    pub async fn live(&self) -> Result<Arc<Live>> {
+        self.unless_cancelled(self.client().resources().live(self.client())).await
+    }
+
     /// All guests by VMID, their state, name, lock and tags as their own nodes say now: the cluster's list is some seconds
     /// behind. Of those on a silent node it is what the list says.
     ///
@@ -64,14 +72,6 @@ impl Reader<'_> {
             guest
         };
         Ok(listed.iter().map(with_now).collect())
-    }
-
-    /// The guests as the online nodes list them now.
-    ///
-    /// # Errors
-    /// As [`Reader::get`], of the list of nodes; a silent node is no error.
-    pub async fn live(&self) -> Result<Arc<Live>> {
-        self.unless_cancelled(self.client().resources().live(self.client())).await
     }
 
     /// Waits for a task to end well.
