@@ -57,7 +57,7 @@ fn the_catalogue_costs_a_model_few_tokens() {
     println!("the reference's core: {} tokens; all {} tools: {} tokens", of_core / 4, sizes.len(), of_all / 4);
     println!("largest, in bytes: {}", largest.join(", "));
     assert!(of_core / 4 <= 9_000, "the core costs {} tokens", of_core / 4);
-    assert!(of_all / 4 <= 18_000, "everything costs {} tokens", of_all / 4);
+    assert!(of_all / 4 <= 18_700, "everything costs {} tokens", of_all / 4);
 }
 
 /// Every client must be able to read the schemas: closed objects, one type each, no formats, no references.

@@ -22,12 +22,12 @@ use crate::{
     tool::*,
 };
 
-/// Create containers, one or many; a missing template is downloaded. Placed, started, waited for; all or none.
+/// Create containers, one or many, from a template, downloaded if missing: placed, started, waited for; all or none.
 #[derive(Deserialize, JsonSchema)]
 pub struct ProvisionLxc {
     #[serde(flatten)]
     fleet: Fleet,
-    /// Volume, file, or a name such as debian-12.
+    /// Volume, file or debian-12.
     ostemplate: Option<String>,
     #[schemars(range(min = 0))]
     swap_mb: Option<u32>,
