@@ -32,6 +32,9 @@ pub struct Lanes {
     pub lanes: Vec<Lane>,
     /// Lanes under way at the same time.
     pub parallel: usize,
+    /// Lanes of the same group under way at the same time.
+    #[serde(default)]
+    pub per_group: Option<usize>,
     pub on_failure: OnFailure,
     /// Once more lanes than this have failed, no other is begun. Means nothing where everything is taken back.
     pub max_failures: Option<usize>,
@@ -66,6 +69,9 @@ pub struct Lane {
     pub addresses: Vec<IpAddr>,
     /// Begun when all lanes of lower stages have ended.
     pub stage: u32,
+    /// What it weighs on, such as the node that it moves a guest to: [`Lanes::per_group`].
+    #[serde(default)]
+    pub group: Option<String>,
     /// What the result says of it beside what came of it.
     pub about: Map<String, Value>,
     pub steps: Vec<Step>,
@@ -208,7 +214,14 @@ impl Step {
 
 impl Lanes {
     pub fn new(rows: &str, lanes: Vec<Lane>) -> Self {
-        Self { lanes, parallel: 4, on_failure: OnFailure::Keep, max_failures: None, rows: rows.to_owned() }
+        Self {
+            lanes,
+            parallel: 4,
+            per_group: None,
+            on_failure: OnFailure::Keep,
+            max_failures: None,
+            rows: rows.to_owned(),
+        }
     }
     /// A row for each lane, of what is known before anything is done.
     pub fn planned(&self) -> Map<String, Value> {

@@ -67,15 +67,18 @@ impl Lab {
         (value, output.status.code())
     }
 
-    /// Names and states of the VMs that are called so.
+    /// Names and states of the VMs that are called so. The list is some seconds behind with states, so each is asked.
     fn machines(&self) -> Vec<(String, String)> {
         let (vms, _) = self.json(&["call", "proxmox-list-vms", "limit=1000"]);
-        let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        let mut found: Vec<_> =
-            vms["vms"].as_array().unwrap().iter().map(|row| (text(row, "name"), text(row, "status"))).collect();
-        found.retain(|(name, _)| name.starts_with("app"));
-        found.sort();
-        found
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut names: Vec<String> = vms["vms"].as_array().unwrap().iter().map(|row| text(&row["name"])).collect();
+        names.retain(|name| name.starts_with("app"));
+        names.sort();
+        let state = |name: &String| {
+            let (info, _) = self.json(&["call", "proxmox-vm-info", &format!("name={name}")]);
+            text(&info["current"]["status"])
+        };
+        names.iter().map(|name| (name.clone(), state(name))).collect()
     }
 
     fn record(&self) -> Option<PathBuf> {

@@ -67,6 +67,9 @@ pub fn of(plan: &Plan) -> Vec<Look> {
             add(&mut looks, look);
         }
     }
+    // What the plan brings along is not there yet.
+    let fetched: BTreeSet<String> = plan.requests.iter().filter_map(Request::fetched).collect();
+    looks.retain(|look| !matches!(look, Look::Volume { volid, .. } if fetched.contains(volid)));
     looks
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::engine::{Did, Engine, How, Run};
 use crate::{
@@ -114,6 +114,9 @@ impl Engine {
                 _ => Err(e),
             })?;
         }
+        if run.did[step] == Did::Sent {
+            self.until_made(reader, run, step, &guest).await?;
+        }
         let config = match reader.config_at(format!("{guest}/config")).await {
             Ok(config) => config,
             Err(e) if e.is_not_found() => return Ok(false),
@@ -136,6 +139,30 @@ impl Engine {
         Ok(current.status != "stopped")
     }
 
+    /// A guest may still be being made by a request whose answer was lost, and by a task that nobody can tell from others. Until
+    /// that has ended it is locked, and where it goes to another node it is on that of its template.
+    async fn until_made(&self, reader: &Reader<'_>, run: &Run, step: usize, guest: &str) -> Result<()> {
+        let made_at = run.lane.steps[step].request.as_ref().and_then(|request| {
+            let node = request.path.split('/').nth(2)?;
+            let mut segments: Vec<&str> = guest.split('/').collect();
+            *segments.get_mut(2)? = node;
+            Some(segments.join("/"))
+        });
+        let until = Instant::now() + PATIENCE.timeout;
+        while Instant::now() < until {
+            let elsewhere = match &made_at {
+                Some(path) if path != guest => is_at(reader, path).await?.is_some(),
+                _ => false,
+            };
+            let lock = is_at(reader, guest).await?.flatten();
+            if !elsewhere && !lock.is_some_and(|lock| matches!(lock.as_str(), "clone" | "create")) {
+                return Ok(());
+            }
+            sleep(PATIENCE.poll_interval).await;
+        }
+        Err(Error::new(Kind::Timeout, "it is still being made"))
+    }
+
     /// A download that did not end well left nothing; what is there under that name is somebody else's.
     async fn was_fetched(&self, reader: &Reader<'_>, run: &Run, step: usize, request: &Request) -> Result<bool> {
         let fetches = run.lane.steps[step].request.as_ref().is_some_and(|made| made.fetches(request));
@@ -155,6 +182,15 @@ impl Engine {
     fn name_of(&self, run: &Run) -> Option<String> {
         let request = run.lane.steps.first()?.request.as_ref()?;
         request.param_of("name").or(request.param_of("hostname")).map(str::to_owned)
+    }
+}
+
+/// Whether there is a guest, and its lock.
+async fn is_at(reader: &Reader<'_>, guest: &str) -> Result<Option<Option<String>>> {
+    match reader.config_at(format!("{guest}/config")).await {
+        Ok(config) => Ok(Some(config.lock().map(|lock| lock.into_owned()))),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

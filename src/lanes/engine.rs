@@ -12,7 +12,10 @@ use std::{
 
 use futures::{StreamExt, stream};
 use serde_json::{Map, Value};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Lane, Lanes, OnFailure, Out, Report, Step, after, back::guest_of, board::Board};
@@ -123,6 +126,8 @@ pub struct Engine {
     halt: CancellationToken,
     why: Mutex<Option<Why>>,
     failures: AtomicUsize,
+    /// How many more of each group may begin.
+    groups: BTreeMap<String, Semaphore>,
     /// Planned VMID → the one that the lane's guest has, once the lane has ended; nothing where it was not made.
     made: Mutex<BTreeMap<u32, Option<u32>>>,
     pub(super) board: Arc<Board>,
@@ -148,6 +153,7 @@ impl Engine {
             halt: CancellationToken::new(),
             why: Mutex::default(),
             failures: AtomicUsize::default(),
+            groups: groups(&lanes),
             made: Mutex::default(),
             way,
             lanes,
@@ -221,17 +227,19 @@ impl Engine {
             while let Some(run) = runs.next_if(|run| run.lane.stage == stage) {
                 now.push(run);
             }
-            let parallel = self.lanes.parallel.max(1);
-            let now: Vec<Run> = stream::iter(now).map(|run| self.lane(run)).buffer_unordered(parallel).collect().await;
-            ended.extend(now);
+            // All are asked at once, so that one that waits for its group is passed by those of others.
+            let (slots, all) = (Semaphore::new(self.parallel()), now.len());
+            let now = stream::iter(now).map(|run| self.lane(run, &slots)).buffer_unordered(all);
+            ended.extend(now.collect::<Vec<Run>>().await);
         }
         ended
     }
 
-    async fn lane(&self, mut run: Run) -> Run {
+    async fn lane(&self, mut run: Run, slots: &Semaphore) -> Run {
         if run.lane.out.is_some() {
             return run;
         }
+        let _turn = self.turn(&run.lane, slots).await;
         if self.halt.is_cancelled() || self.too_many() {
             return run;
         }
@@ -261,6 +269,22 @@ impl Engine {
             (how, _) => self.board.ended(run.index, &run.lane.name, &words, how == How::Failed),
         }
         run
+    }
+
+    /// Waits until one more may be under way, of its group and of all. Nothing where nothing more is begun.
+    async fn turn<'a>(&'a self, lane: &Lane, slots: &'a Semaphore) -> Option<[Option<SemaphorePermit<'a>>; 2]> {
+        let group = lane.group.as_ref().and_then(|name| self.groups.get(name));
+        let turn = async {
+            let group = match group {
+                Some(group) => Some(group.acquire().await.ok()?),
+                None => None,
+            };
+            Some([group, Some(slots.acquire().await.ok()?)])
+        };
+        tokio::select! {
+            turn = turn => turn,
+            () = self.halt.cancelled() => None,
+        }
     }
 
     async fn steps(&self, run: &mut Run) -> Result<()> {
@@ -574,6 +598,12 @@ fn told(runs: &[Run]) -> String {
     }
     counts.sort_by_key(|(how, _)| *how != How::Done);
     counts.into_iter().map(|(how, count)| format!("{count} {}", how.word())).collect::<Vec<_>>().join(", ")
+}
+
+fn groups(lanes: &Lanes) -> BTreeMap<String, Semaphore> {
+    let Some(most) = lanes.per_group else { return BTreeMap::new() };
+    let names = lanes.lanes.iter().filter_map(|lane| lane.group.clone());
+    names.map(|name| (name, Semaphore::new(most.max(1)))).collect()
 }
 
 impl Run {

@@ -144,21 +144,27 @@ impl Request {
         (force && gone.peek().is_some()) || gone.any(|key| key.starts_with("unused"))
     }
 
-    /// Whether it downloads the file that the other one deletes: from an address, or a template of Proxmox's index.
-    pub fn fetches(&self, delete: &Self) -> bool {
-        let volume = |base: &str, storage: &str, content: &str, file: &str| {
-            delete.method == Method::DELETE
-                && delete.path == format!("{base}/content/{}", encode(&format!("{storage}:{content}/{file}")))
-        };
+    /// The volume that it downloads, from an address or of Proxmox's index of templates, and the path of its storage.
+    fn downloads(&self) -> Option<(String, String)> {
         if let Some(node) = self.path.strip_suffix("/aplinfo") {
-            let (Some(storage), Some(file)) = (self.param_of("storage"), self.param_of("template")) else {
-                return false;
-            };
-            return volume(&format!("{node}/storage/{}", encode(storage)), storage, "vztmpl", file);
+            let (storage, file) = (self.param_of("storage")?, self.param_of("template")?);
+            return Some((format!("{node}/storage/{}", encode(storage)), format!("{storage}:vztmpl/{file}")));
         }
-        let Some(base) = self.path.strip_suffix("/download-url") else { return false };
-        let (Some(file), Some(content)) = (self.param_of("filename"), self.param_of("content")) else { return false };
-        volume(base, &decode(base.rsplit('/').next().unwrap_or_default()), content, file)
+        let base = self.path.strip_suffix("/download-url")?;
+        let (file, content) = (self.param_of("filename")?, self.param_of("content")?);
+        let storage = decode(base.rsplit('/').next().unwrap_or_default());
+        Some((base.to_owned(), format!("{storage}:{content}/{file}")))
+    }
+
+    /// The volume that it downloads.
+    pub fn fetched(&self) -> Option<String> {
+        self.downloads().map(|(_, volid)| volid)
+    }
+
+    /// Whether it downloads the file that the other one deletes.
+    pub fn fetches(&self, delete: &Self) -> bool {
+        let Some((storage, volid)) = self.downloads() else { return false };
+        delete.method == Method::DELETE && delete.path == format!("{storage}/content/{}", encode(&volid))
     }
 
     /// A rollback, or a restore over a guest.

@@ -106,6 +106,13 @@ impl ByHand<'_> {
         self
     }
 
+    /// Writes a rule of HA.
+    pub fn ha_rule(&self, name: &str, options: &[(&str, &str)]) -> &Self {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.0.state().ha.rules.insert(name.to_owned(), options);
+        self
+    }
+
     /// Makes a user, or changes the password of one.
     pub fn password(&self, user: &str, password: &str) -> &Self {
         let mut state = self.0.state();

@@ -58,6 +58,31 @@ impl Ha {
         (state != "ignored").then_some(if state == "enabled" { "started" } else { state })
     }
 
+    /// The resources that rules of this kind of affinity name together with this one.
+    pub fn others<'a>(&'a self, name: &'a str, affinity: &'a str) -> impl Iterator<Item = &'a str> {
+        let of = |rule: &'a Options, key: &str| rule.get(key).map(String::as_str).unwrap_or_default();
+        let rules = self.active("resource-affinity", name).filter(move |rule| of(rule, "affinity") == affinity);
+        rules.flat_map(move |rule| of(rule, "resources").split(',')).filter(move |other| *other != name)
+    }
+
+    /// Whether a strict rule keeps the resource from a node.
+    pub fn forbids(&self, name: &str, node: &str) -> bool {
+        let on = |rule: &Options| {
+            let nodes = rule.get("nodes").map(String::as_str).unwrap_or_default();
+            nodes.split(',').any(|one| one.split(':').next() == Some(node))
+        };
+        let strict = |rule: &&Options| rule.get("strict").is_some_and(|strict| strict == "1");
+        self.active("node-affinity", name).filter(strict).any(|rule| !on(rule))
+    }
+
+    /// Rules of a type that are about the resource.
+    fn active<'a>(&'a self, kind: &'a str, name: &'a str) -> impl Iterator<Item = &'a Options> {
+        let is = |rule: &Options, key: &str, wanted: &str| rule.get(key).is_some_and(|value| value == wanted);
+        let about =
+            move |rule: &Options| rule.get("resources").is_some_and(|all| all.split(',').any(|one| one == name));
+        self.rules.values().filter(move |rule| is(rule, "type", kind) && !is(rule, "disable", "1") && about(rule))
+    }
+
     /// The state that lists show of a guest.
     pub fn state_of(&self, guest: &Guest) -> Option<&'static str> {
         let name = sid(guest.kind, guest.vmid);

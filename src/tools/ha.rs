@@ -98,7 +98,7 @@ struct Row {
 }
 
 /// Proxmox 9 has rules; before it there were groups.
-async fn rules_or_groups(pve: &Reader<'_>) -> Result<(Vec<Map<String, Value>>, Vec<Map<String, Value>>)> {
+pub(super) async fn rules_or_groups(pve: &Reader<'_>) -> Result<(Vec<Map<String, Value>>, Vec<Map<String, Value>>)> {
     let clean = |mut rows: Vec<Map<String, Value>>| {
         rows.iter_mut().for_each(|row| drop(row.shift_remove("digest")));
         rows

@@ -157,58 +157,59 @@ async fn storages_back(
 
 /// `GET …/migrate`; containers' keys have hyphens.
 #[derive(Debug, Default, Deserialize)]
-struct Before {
+pub(super) struct Before {
     #[serde(default)]
-    running: bool,
+    pub(super) running: bool,
     #[serde(default, alias = "allowed-nodes")]
-    allowed_nodes: Vec<String>,
+    pub(super) allowed_nodes: Vec<String>,
     /// By node: a [`NotAllowed`].
     #[serde(default, alias = "not-allowed-nodes")]
-    not_allowed_nodes: BTreeMap<String, Value>,
+    pub(super) not_allowed_nodes: BTreeMap<String, Value>,
     #[serde(default)]
-    local_disks: Vec<Disk>,
+    pub(super) local_disks: Vec<Disk>,
     #[serde(default)]
-    local_resources: Vec<String>,
+    pub(super) local_resources: Vec<String>,
     #[serde(default, rename = "mapped-resources")]
-    mapped_resources: Vec<String>,
+    pub(super) mapped_resources: Vec<String>,
     #[serde(default, rename = "mapped-resource-info")]
-    mapped_resource_info: BTreeMap<String, Map<String, Value>>,
+    pub(super) mapped_resource_info: BTreeMap<String, Map<String, Value>>,
     #[serde(default, rename = "dependent-ha-resources")]
-    dependent_ha_resources: Vec<String>,
+    pub(super) dependent_ha_resources: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct NotAllowed {
+pub(super) struct NotAllowed {
     #[serde(default)]
-    unavailable_storages: Vec<String>,
+    pub(super) unavailable_storages: Vec<String>,
     #[serde(default, rename = "unavailable-resources", alias = "unavailable_resources")]
-    unavailable_resources: Vec<String>,
+    pub(super) unavailable_resources: Vec<String>,
     #[serde(default, rename = "blocking-ha-resources")]
-    blocking_ha_resources: Vec<Blocking>,
+    pub(super) blocking_ha_resources: Vec<Blocking>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Blocking {
-    sid: String,
-    cause: Option<String>,
+pub(super) struct Blocking {
+    pub(super) sid: String,
+    pub(super) cause: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Disk {
-    volid: String,
-    drivename: Option<String>,
+pub(super) struct Disk {
+    pub(super) volid: String,
+    pub(super) drivename: Option<String>,
     #[serde(default)]
-    cdrom: bool,
+    pub(super) cdrom: bool,
     #[serde(default)]
-    is_cloudinit: bool,
+    pub(super) is_cloudinit: bool,
     #[serde(default = "yes")]
-    is_attached: bool,
+    pub(super) is_attached: bool,
     #[serde(default)]
-    size: u64,
+    pub(super) size: u64,
 }
 
 impl Before {
-    async fn read(pve: &Reader<'_>, guest: &Guest, target: &str) -> Result<Self> {
+    /// What is known of every node, or of the one named.
+    pub(super) async fn read(pve: &Reader<'_>, guest: &Guest, target: &str) -> Result<Self> {
         let request = Request::get(guest.path("migrate")).maybe("target", Some(target).filter(|t| !t.is_empty()));
         match pve.request(&request).await {
             // Before Proxmox VE 9 containers cannot be asked.
@@ -236,8 +237,7 @@ impl Before {
 
     /// Whether Proxmox lets it go to that node. Storages that are missing there may be mapped to others.
     fn allowed(&self, plan: Plan, guest: &Guest, target: &str, mapped: bool) -> Plan {
-        let reasons = self.not_allowed_nodes.get(target).cloned();
-        let reasons: NotAllowed = reasons.and_then(|r| serde_json::from_value(r).ok()).unwrap_or_default();
+        let reasons = self.reasons(target);
         let (storages, resources) = (&reasons.unavailable_storages, &reasons.unavailable_resources);
         let blocking: Vec<String> = reasons
             .blocking_ha_resources
@@ -267,14 +267,25 @@ impl Before {
         let plan = refuse_if(plan, !local.is_empty(), || {
             format!("{guest} uses devices of its node, which cannot move: {}", local.join(", "))
         });
-        let moves = |key: &String| {
-            let info = self.mapped_resource_info.get(key);
-            info.and_then(|info| info.get("live-migration")).is_some_and(|v| v == 1 || v == true || v == "1")
-        };
-        let fixed: Vec<&str> = self.mapped_resources.iter().filter(|key| !moves(key)).map(String::as_str).collect();
+        let fixed = self.not_live();
         refuse_if(plan, self.running && !fixed.is_empty(), || {
             format!("{guest} runs with mapped devices that cannot move live: {}", fixed.join(", "))
         })
+    }
+
+    /// Mapped devices that stay where they are as long as the guest runs.
+    pub(super) fn not_live(&self) -> Vec<&str> {
+        let moves = |key: &&String| {
+            let info = self.mapped_resource_info.get(*key);
+            info.and_then(|info| info.get("live-migration")).is_some_and(|v| v == 1 || v == true || v == "1")
+        };
+        self.mapped_resources.iter().filter(|key| !moves(key)).map(String::as_str).collect()
+    }
+
+    /// Why a node is not possible: what is mapped, and HA.
+    pub(super) fn reasons(&self, node: &str) -> NotAllowed {
+        let reasons = self.not_allowed_nodes.get(node).cloned();
+        reasons.and_then(|reasons| serde_json::from_value(reasons).ok()).unwrap_or_default()
     }
 
     /// Disks on local storage.

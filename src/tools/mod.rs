@@ -19,6 +19,7 @@ mod create;
 mod delete;
 mod diff;
 mod disks;
+mod evacuate;
 mod files;
 mod firewall;
 mod guests;
@@ -74,6 +75,7 @@ pub const FAMILIES: &[(&str, &[Entry])] = &[
     ("disks", disks::TOOLS),
     ("media", media::TOOLS),
     ("migrate", migrate::TOOLS),
+    ("evacuate", evacuate::TOOLS),
     ("template", template::TOOLS),
     ("delete", delete::TOOLS),
     ("notes", notes::TOOLS),

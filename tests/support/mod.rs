@@ -233,6 +233,30 @@ impl Test {
     }
 }
 
+/// All of the cluster that a caller can change, without what moves by itself: counters, and what the statistics daemon saw
+/// last.
+pub fn settled(sandbox: &Sandbox) -> String {
+    let mut within: Option<usize> = None;
+    let mut kept = Vec::new();
+    let all = sandbox.snapshot();
+    for line in all.lines() {
+        let depth = line.len() - line.trim_start().len();
+        if within.is_some_and(|begun| depth > begun) {
+            continue;
+        }
+        // The line that ends what was left out.
+        let end = within.take().is_some() && matches!(line.trim(), "}," | ")," | "],");
+        if end || line.trim().starts_with("changed:") {
+            continue;
+        }
+        match line.trim().starts_with("shown:") {
+            true => within = Some(depth).filter(|_| !line.ends_with(',')),
+            false => kept.push(line),
+        }
+    }
+    kept.join("\n")
+}
+
 /// Holds a result to its tool's output schema, closed: nothing that the schema does not name.
 pub fn fits(tool: &str, schema: Map<String, Value>, value: &Value) {
     let mut schema = Value::Object(schema);

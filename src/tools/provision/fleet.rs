@@ -157,7 +157,10 @@ impl Fleet {
     }
 
     /// The plan of these lanes; `what` is what new machines are made from.
-    pub fn planned(&self, mut plan: Plan, kind: GuestKind, what: &str, lanes: Vec<Lane>) -> Plan {
+    pub fn planned(&self, mut plan: Plan, kind: GuestKind, what: &str, mut lanes: Vec<Lane>) -> Plan {
+        // New ones and those that exist stand in the order of their names.
+        let names = names::expand("name", &self.name).unwrap_or_default();
+        lanes.sort_by_key(|lane| (lane.stage, names.iter().position(|name| *name == lane.name)));
         let named = |some: &dyn Fn(&&Lane) -> bool| {
             let all = lanes.iter().filter(|lane| lane.vmid.is_some()).filter(some);
             let each = all.map(|lane| {

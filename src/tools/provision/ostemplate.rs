@@ -3,6 +3,7 @@
 
 use futures::{StreamExt, stream};
 
+use super::place::online;
 use crate::{
     error::Kind,
     lanes::{Lane, Step},
@@ -59,9 +60,11 @@ pub async fn find(pve: &Reader<'_>, wanted: &str, node: Option<&str>) -> Result<
         Some((storage, volume)) => (Some(storage), file(volume)),
         None => (None, wanted),
     };
-    let mut nodes = pve.nodes().await?;
-    nodes.retain(|one| node.map_or(one.is_online(), |node| one.node == node));
-    let nodes: Vec<String> = nodes.into_iter().map(|node: NodeHere| node.node).collect();
+    let nodes = match node {
+        Some(node) => vec![online(pve, node).await?],
+        None => pve.nodes().await?,
+    };
+    let nodes: Vec<String> = nodes.into_iter().filter(NodeHere::is_online).map(|node| node.node).collect();
     let here = copies(pve, &nodes, storage).await?;
     let known: Vec<Appliance> = here.iter().map(|copy| Appliance::of_file(file(&copy.volid))).collect();
     let of = |name: String, offered: bool| OsTemplate {

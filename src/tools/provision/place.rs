@@ -1,7 +1,7 @@
 //! Which node each of several new guests goes to: of those that can have it the one with most free memory, then the least
 //! busy, then the one with most room on its storage. Those placed already count as if they ran.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
 use futures::{StreamExt, stream};
 
@@ -94,12 +94,13 @@ pub async fn choose(pve: &Reader<'_>, wanted: Wanted<'_>) -> Result<Vec<Placed>>
                 Err(lack) => lacks.push(format!("{}: {lack}", candidate.node.node)),
             }
         }
+        let most = fitting.iter().filter_map(|(i, _)| candidates[*i].free).max().unwrap_or_default();
         let best = fitting.into_iter().max_by(|(a, at_a), (b, at_b)| {
             let (a, b) = (&candidates[*a], &candidates[*b]);
             let room = |candidate: &Candidate, at: &[usize]| rooms.least(candidate, at);
-            better(a, b, &candidates)
+            better(a, b, most)
                 .then_with(|| room(a, at_a).cmp(&room(b, at_b)))
-                .then(b.node.node.cmp(&a.node.node))
+                .then_with(|| b.node.node.cmp(&a.node.node))
         });
         let Some((best, storages)) = best else { return Err(nowhere(&lacks)) };
         let mut one = described(&candidates[best], &storages, &rooms, &wanted);
@@ -127,6 +128,18 @@ pub fn tell<'a>(plan: &mut Plan, names: impl Iterator<Item = &'a str>, places: &
     }
 }
 
+/// The node of that name.
+///
+/// # Errors
+/// `NotFound` with those there are, `Unavailable` where it is offline.
+pub async fn online(pve: &Reader<'_>, node: &str) -> Result<NodeHere> {
+    let node = pve.known_node(node).await?;
+    match node.is_online() {
+        true => Ok(node),
+        false => Err(Error::new(Kind::Unavailable, format!("node: {} is offline", node.node))),
+    }
+}
+
 /// The nodes that come into question; why, where it is but one and was not given.
 async fn nodes(pve: &Reader<'_>, wanted: &Wanted<'_>) -> Result<(Vec<NodeHere>, Option<String>)> {
     let possible = |node: &str| match wanted.only {
@@ -138,10 +151,7 @@ async fn nodes(pve: &Reader<'_>, wanted: &Wanted<'_>) -> Result<(Vec<NodeHere>, 
     };
     if let Some(node) = wanted.node {
         possible(node)?;
-        let node = pve.known_node(node).await?;
-        if !node.is_online() {
-            return Err(Error::new(Kind::Unavailable, format!("node: {} is offline", node.node)));
-        }
+        let node = online(pve, node).await?;
         return Ok((vec![node], None));
     }
     if let Some(node) = pve.default_node().filter(|node| possible(node).is_ok()) {
@@ -162,15 +172,14 @@ async fn nodes(pve: &Reader<'_>, wanted: &Wanted<'_>) -> Result<(Vec<NodeHere>, 
     Ok((nodes, why))
 }
 
-/// Which is better, by memory and load. Free memory that differs by less than a tenth of the most is the same.
-fn better(a: &Candidate, b: &Candidate, all: &[Candidate]) -> std::cmp::Ordering {
-    let most = all.iter().filter_map(|c| c.free).max().unwrap_or_default().max(GIB);
-    let tenths = |c: &Candidate| c.free.map(|free| free.saturating_mul(10) / most);
-    let load = |c: &Candidate| c.node.cpu.unwrap_or(1.0);
-    tenths(a)
-        .cmp(&tenths(b))
-        .then_with(|| b.placed.cmp(&a.placed))
-        .then_with(|| (load(b) * 20.0).round().total_cmp(&(load(a) * 20.0).round()))
+/// Which is better, by memory and load. Those that have nearly as much free memory as the best are alike in that.
+fn better(a: &Candidate, b: &Candidate, most: u64) -> Ordering {
+    let plenty = |c: &Candidate| c.free.is_some_and(|free| free >= most / 10 * 9);
+    if !(plenty(a) && plenty(b)) {
+        return a.free.cmp(&b.free);
+    }
+    let load = |c: &Candidate| (c.node.cpu.unwrap_or(1.0) * 20.0).round();
+    b.placed.cmp(&a.placed).then_with(|| load(b).total_cmp(&load(a)))
 }
 
 fn nowhere(lacks: &[String]) -> Error {

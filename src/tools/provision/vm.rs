@@ -78,8 +78,8 @@ impl Tool for ProvisionVm {
         "DELETE /nodes/{node}/storage/{storage}/content/{volume}",
     ];
     const EXAMPLE: (&str, &str) = (
-        "Three web servers from the Debian template, 4 cores, 40 GB, addresses from 10.0.0.30 on, nginx installed",
-        r#"{"name": "web{11..13}", "template": "debian-12", "cores": 4, "disk_gb": 40, "ip": ["10.0.0.30-10.0.0.39/24"], "gateway": "10.0.0.1", "run": ["apt-get install -y nginx"], "confirm": true}"#,
+        "Three web servers from the Debian template, 4 cores, 40 GB, addresses from 10.0.0.30 on, and their kernels",
+        r#"{"name": "web{11..13}", "template": "debian-12", "cores": 4, "disk_gb": 40, "ip": ["10.0.0.30-10.0.0.39/24"], "gateway": "10.0.0.1", "run": ["uname -r"], "confirm": true}"#,
     );
 }
 

@@ -10,6 +10,7 @@ use crate::sandbox::{
     call::Call,
     drives::Drive,
     guest::{Guest, Kind, is_numbered},
+    ha::sid,
     router::Route,
     state::State,
     storage::Storage,
@@ -53,6 +54,36 @@ fn unavailable(state: &State, guest: &Guest, node: &str) -> Vec<String> {
     ids
 }
 
+/// The guest that a resource means.
+fn resource<'a>(state: &'a State, name: &str) -> Option<&'a Guest> {
+    let (_, vmid) = name.split_once(':')?;
+    state.guests().get(&vmid.parse().ok()?)
+}
+
+/// What HA's rules have against a node.
+fn blocking(state: &State, guest: &Guest, node: &str) -> Vec<Value> {
+    let name = sid(guest.kind, guest.vmid);
+    if state.ha.wants(guest.kind, guest.vmid).is_none() {
+        return Vec::new();
+    }
+    let there = |other: &&str| resource(state, other).is_some_and(|guest| guest.node == node);
+    let apart = state.ha.others(&name, "negative").filter(there);
+    let mut all: Vec<Value> = apart.map(|other| json!({"sid": other, "cause": "resource-affinity"})).collect();
+    if state.ha.forbids(&name, node) {
+        all.push(json!({"sid": name, "cause": "node-affinity"}));
+    }
+    all
+}
+
+/// The resources that HA moves along.
+fn dependent(state: &State, guest: &Guest) -> Vec<String> {
+    let name = sid(guest.kind, guest.vmid);
+    if state.ha.wants(guest.kind, guest.vmid).is_none() {
+        return Vec::new();
+    }
+    state.ha.others(&name, "positive").map(str::to_owned).collect()
+}
+
 fn preconditions(call: &Call) -> Answered {
     let kind = kind(call);
     let state = call.sandbox.state();
@@ -61,18 +92,30 @@ fn preconditions(call: &Call) -> Answered {
     let mut refused = Map::new();
     let others = state.nodes.values().filter(|node| node.name != call.node());
     for node in others {
+        let mut why = Map::new();
         let missing = unavailable(&state, guest, &node.name);
-        if missing.is_empty() && node.online {
+        if !missing.is_empty() {
+            why.insert("unavailable_storages".to_owned(), missing.into());
+        }
+        let blocking = blocking(&state, guest, &node.name);
+        if !blocking.is_empty() {
+            why.insert("blocking-ha-resources".to_owned(), blocking.into());
+        }
+        if !why.is_empty() {
+            refused.insert(node.name.clone(), why.into());
+        } else if node.online {
             allowed.push(node.name.as_str());
-        } else if !missing.is_empty() {
-            refused.insert(node.name.clone(), json!({"unavailable_storages": missing}));
         }
     }
+    let dependent = dependent(&state, guest);
     if kind == Kind::Lxc {
-        return Ok(json!({
+        let mut out = json!({
             "running": u8::from(guest.is_running()), "allowed-nodes": allowed, "not-allowed-nodes": refused,
-        })
-        .into());
+        });
+        if !dependent.is_empty() {
+            out["dependent-ha-resources"] = dependent.into();
+        }
+        return Ok(out.into());
     }
     let disks = local_drives(&state, guest).into_iter().map(|(key, drive)| {
         json!({
@@ -82,11 +125,14 @@ fn preconditions(call: &Call) -> Answered {
         })
     });
     let disks: Vec<Value> = disks.collect();
-    let out = json!({
+    let mut out = json!({
         "has-dbus-vmstate": 1,
         "running": u8::from(guest.is_running()), "allowed_nodes": allowed, "not_allowed_nodes": refused,
         "local_disks": disks, "local_resources": local_resources(guest), "mapped-resources": [], "mapped-resource-info": {},
     });
+    if !dependent.is_empty() {
+        out["dependent-ha-resources"] = dependent.into();
+    }
     Ok(out.into())
 }
 
@@ -118,6 +164,13 @@ fn migrate(call: &Call) -> Answered {
         state.storage(mapping.get(drive.storage()).map_or(drive.storage(), String::as_str), &target)?;
     }
     let is_managed = state.ha.wants(kind, vmid).is_some();
+    let with = dependent(&state, guest);
+    let along: Vec<Journey> = with
+        .iter()
+        .filter_map(|name| resource(&state, name))
+        .filter(|other| other.node == node)
+        .map(|other| by_manager(&state, other, &target))
+        .collect();
     drop(state);
     let journey = Journey {
         kind,
@@ -130,15 +183,37 @@ fn migrate(call: &Call) -> Answered {
         with_disks: kind == Kind::Lxc || !running || call.flag("with-local-disks"),
         mapping,
     };
-    let task = if kind == Kind::Qemu { "qmigrate" } else { "vzmigrate" };
     if is_managed {
         let to = journey.target.clone();
         return managed::passed_on_migration(call, kind, vmid, &to, move |sandbox| {
-            let move_it = async move |worker: Worker| journey.run(&worker).await;
-            drop(sandbox.start_as("root@pam", &node, task, &vmid.to_string(), move_it));
+            for journey in std::iter::once(journey).chain(along) {
+                let (node, vmid) = (journey.node.clone(), journey.vmid.to_string());
+                let task = task(journey.kind);
+                let move_it = async move |worker: Worker| journey.run(&worker).await;
+                drop(sandbox.start_as("root@pam", &node, task, &vmid, move_it));
+            }
         });
     }
-    call.fork(&node, task, vmid, async move |worker| journey.run(&worker).await)
+    call.fork(&node, task(kind), vmid, async move |worker| journey.run(&worker).await)
+}
+
+fn task(kind: Kind) -> &'static str {
+    if kind == Kind::Qemu { "qmigrate" } else { "vzmigrate" }
+}
+
+/// A journey on which HA's manager sends a guest by itself.
+fn by_manager(state: &State, guest: &Guest, target: &str) -> Journey {
+    let running = guest.is_running();
+    Journey {
+        kind: guest.kind,
+        vmid: guest.vmid,
+        node: guest.node.clone(),
+        target: target.to_owned(),
+        online: running && guest.kind == Kind::Qemu,
+        restart: running && guest.kind == Kind::Lxc,
+        with_disks: guest.kind == Kind::Lxc || !running,
+        mapping: mapping(state, guest, None),
+    }
 }
 
 /// Storage here → storage there.
