@@ -202,6 +202,8 @@ pub struct Entry {
     pub everywhere: bool,
     /// Needs the audit log; not there without one.
     pub audited: bool,
+    /// Something may be lost by it although its own effect is no deletion: it stands for tools some of which delete.
+    pub may_lose: bool,
     pub(crate) joining: Option<Joining>,
     input: fn() -> Map<String, Value>,
     output: fn() -> Map<String, Value>,
@@ -217,6 +219,7 @@ impl Entry {
             many: false,
             everywhere: false,
             audited: false,
+            may_lose: false,
             joining: None,
             name: T::NAME,
             title: T::TITLE,
@@ -248,6 +251,7 @@ impl Entry {
             many: false,
             everywhere: false,
             audited: false,
+            may_lose: false,
             joining: None,
             name: T::NAME,
             title: T::TITLE,
@@ -260,6 +264,10 @@ impl Entry {
             planned: Some(|reader, args| Box::pin(async move { call::parse::<T>(args)?.plan(&reader).await })),
         }
     }
+    /// An action that stands for others, some of which delete or run commands.
+    pub const fn of_many<T: Action>() -> Self {
+        Self { may_lose: true, ..Self::action::<T>() }
+    }
 
     /// A tool that runs another one by what is on record of it; that one is what is planned, judged and confirmed. `T` has
     /// the arguments, but for those that both take.
@@ -269,6 +277,7 @@ impl Entry {
             many: false,
             everywhere: false,
             audited: true,
+            may_lose: true,
             joining: None,
             name: T::NAME,
             title: T::TITLE,
@@ -303,7 +312,7 @@ impl Entry {
 
     /// Whether something may be lost by it.
     pub fn may_destroy(&self) -> bool {
-        self.effect >= Effect::Destroy || self.audited
+        self.effect >= Effect::Destroy || self.may_lose
     }
 
     /// What the model reads.

@@ -20,7 +20,7 @@ use crate::{
     tool::*,
 };
 
-pub const TOOLS: &[Entry] = &[Entry::action::<Bulk>()];
+pub const TOOLS: &[Entry] = &[Entry::of_many::<Bulk>()];
 
 /// Do one thing to many guests: those that fit all that is given of vmids, name, tag, pool, node, status and kind. A dry run lists each.
 #[derive(Deserialize, JsonSchema)]
