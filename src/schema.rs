@@ -64,6 +64,8 @@ const SELDOM: &[(&str, &str)] = &[
     ("ipv6", "Rather than IPv4."),
     ("keys", "As users."),
     ("kind", "Only VMs, or containers."),
+    ("storages", "VMID to from:to for its local disks, as undo names them."),
+    ("per_target", "Of them, to the same node."),
 ];
 
 /// Without any description.
