@@ -66,6 +66,8 @@ const SELDOM: &[(&str, &str)] = &[
     ("kind", "Only VMs, or containers."),
     ("ha_group", "Of Proxmox 8."),
     ("parallel", "Machines at a time."),
+    ("storages", "VMID to from:to for its local disks, as undo names them."),
+    ("per_target", "Of them, to the same node."),
 ];
 
 /// Without any description.

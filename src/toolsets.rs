@@ -36,6 +36,11 @@ pub const GROUPS: &[Group] = &[
         takes: |t| in_any(t, &["backups", "backup_jobs", "replication"]),
     },
     Group {
+        name: "fleet",
+        help: "Whole machines and many guests at once: provisioning, one action on many, moving off a node, the inventory.",
+        takes: |t| in_any(t, &["provision", "bulk", "evacuate", "ansible"]),
+    },
+    Group {
         name: "access",
         help: "Pools, users, tokens, roles, permissions.",
         takes: |t| in_any(t, &["pools", "users", "permissions"]),
@@ -63,12 +68,12 @@ const WITH_CORE: &[&str] = &[
     "proxmox-clone-lxc",
     "proxmox-task-log",
     "proxmox-stop-task",
-    "proxmox-guest-exec-status",
     "proxmox-list-backups",
     "proxmox-cluster-status",
     "proxmox-health",
     "proxmox-undo",
-    "proxmox-delete-expired-snapshots",
+    "proxmox-provision-vm",
+    "proxmox-bulk",
 ];
 
 fn in_any(member: &Member, families: &[&str]) -> bool {

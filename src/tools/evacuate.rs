@@ -28,16 +28,16 @@ pub const TOOLS: &[Entry] = &[Entry::action::<EvacuateNode>(), Entry::action::<R
 #[derive(Deserialize, JsonSchema)]
 struct EvacuateNode {
     node: String,
-    /// Nodes to choose from; default all others.
+    /// Default all others.
     #[serde(default)]
     targets: Vec<String>,
-    /// VMIDs to bring to the node instead, as undo names them.
+    /// VMIDs to bring to the node instead.
     #[serde(default)]
     back: Vec<u32>,
     /// Copy disks on local storage.
     #[serde(default = "yes")]
     with_local_disks: bool,
-    /// Running containers may restart: they cannot move live.
+    /// Containers may restart: they cannot move live.
     #[serde(default = "yes")]
     allow_restart: bool,
     /// Move none if one has to stay.

@@ -37,7 +37,7 @@ pub struct Bounds {
     #[serde(default = "ten")]
     #[schemars(range(min = 0, max = 90))]
     pub keep_free_percent: u32,
-    /// VMID to storages for its local disks, as in {"100": "tank:local-lvm"}; else chosen.
+    /// VMID to from:to for its local disks, as undo names them.
     #[serde(default)]
     pub storages: BTreeMap<String, String>,
 }

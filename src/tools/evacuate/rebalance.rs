@@ -32,10 +32,10 @@ pub struct Rebalance {
     /// VMID to node: make these moves instead.
     #[serde(default)]
     place: BTreeMap<String, String>,
-    /// Move VMs with disks on local storage, too.
+    /// VMs with disks on local storage, too.
     #[serde(default)]
     with_local_disks: bool,
-    /// Move containers, which restart, too.
+    /// Containers, which restart, too.
     #[serde(default)]
     allow_restart: bool,
     #[serde(flatten)]
