@@ -18,6 +18,7 @@ const COMMAND: u64 = 1800;
 
 /// What a machine is made of.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a call has one, or one for each node")]
 pub enum Base {
     Template {
         guest: Guest,

@@ -136,6 +136,7 @@ impl Action for ProvisionVm {
 }
 
 /// A template, or an image that may still have to be fetched.
+#[expect(clippy::large_enum_variant, reason = "a call has one")]
 enum Source {
     Template(Base),
     Image(String),
