@@ -121,7 +121,7 @@ mod tests {
                 doing: "starting".to_owned(),
                 percent: 50.0,
                 ended,
-                failed: lane % 2 == 0,
+                failed: lane.is_multiple_of(2),
             };
             progress.report(Update { percent: None, message: String::new(), part: Some(part) });
         };

@@ -1,4 +1,5 @@
 //! Records: written, left behind, read again; with a torn line, another key, and while somebody is at work on them.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::{

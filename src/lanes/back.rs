@@ -10,7 +10,7 @@ use super::{Did, Engine, How, Run};
 use crate::{
     error::{Error, Kind, Result},
     policy::Approved,
-    pve::{ExitStatus, Reader, Request, WaitOptions, Waited},
+    pve::{Reader, Request, WaitOptions, Waited},
     undo::{Identity, Same},
 };
 
@@ -107,7 +107,7 @@ impl Engine {
         };
         // A task of ours may still be at work on it.
         if let Did::Begun(upid) = &run.did[step]
-            && reader.task_status(upid).await? == None::<ExitStatus>
+            && reader.task_status(upid).await?.is_none()
         {
             reader.wait(upid, PATIENCE).await.map(drop).or_else(|e| match e.kind() {
                 Kind::TaskFailed => Ok(()),

@@ -1,4 +1,5 @@
 //! Lanes on the simulated cluster: all done, or nothing left.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{sync::Arc, time::Duration};
 

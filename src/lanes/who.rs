@@ -24,7 +24,7 @@ impl Engine {
     pub(super) async fn made(&self, run: &Run) -> Option<Identity> {
         let request = run.lane.steps.first()?.request.clone()?;
         let vmid = run.lane.vmid?;
-        let made = Reach::of(&[request.clone()]).made.remove(&vmid)?;
+        let made = Reach::of(std::slice::from_ref(&request)).made.remove(&vmid)?;
         let kind = if request.path.contains("/lxc") { "lxc" } else { "qemu" };
         let path = format!("/nodes/{}/{kind}/{vmid}/config", encode(&made.node));
         let reader = Reader::new(&self.way.client, &self.scope);

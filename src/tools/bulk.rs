@@ -102,6 +102,7 @@ impl Action for Bulk {
 }
 
 /// What becomes of one guest.
+#[expect(clippy::large_enum_variant, reason = "most of them are the large one")]
 enum Planned {
     Does(Single, Startup),
     Out(Out),

@@ -27,7 +27,7 @@ pub static TOOLSETS: Setting = Setting {
     flag: "toolsets",
     value: "NAMES",
     example: "discovery,vm,snapshots",
-    help: "Which tools there are, by toolset, separated by commas: default, all, discovery, vm, lxc, backup, access, or any family of tools.md. Others are refused. Without it, default is listed and every other tool can be called all the same.",
+    help: "Which tools there are, by toolset, separated by commas: default, all, discovery, vm, lxc, fleet, backup, access, or any family of tools.md. Others are refused. Without it, default is listed and every other tool can be called all the same.",
     ..SAFETY
 };
 pub static TOOLS: Setting = Setting {

@@ -57,8 +57,7 @@ impl Bounds {
         let mut storages = BTreeMap::new();
         for (vmid, pairs) in &self.storages {
             let id = vmid_of("storages", vmid)?;
-            let pair =
-                |pair: &str| Some(pair.trim().split_once(':').map(|(from, to)| (from.to_owned(), to.to_owned()))?);
+            let pair = |pair: &str| pair.trim().split_once(':').map(|(from, to)| (from.to_owned(), to.to_owned()));
             let map: Option<BTreeMap<String, String>> = pairs.split(',').map(pair).collect();
             let wrong = || Error::bad_argument(format!("storages: expected from:to for guest {vmid}, got '{pairs}'"));
             storages.insert(id, map.ok_or_else(wrong)?);

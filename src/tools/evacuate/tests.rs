@@ -1,4 +1,5 @@
 //! The planner on clusters made at random: whatever they are like, what it promises holds.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,7 +130,11 @@ fn random(rng: &mut Rng) -> Cluster {
             0 => What::Apart,
             1 => What::Together,
             _ => What::Nodes {
-                nodes: names.iter().filter_map(|name| rng.bool().then(|| (name.clone(), rng.i64(0..3)))).collect(),
+                nodes: names
+                    .iter()
+                    .map(|name| (name.clone(), rng.i64(0..6)))
+                    .filter(|(_, weight)| *weight < 3)
+                    .collect(),
                 strict: rng.bool(),
                 failback: rng.bool(),
             },
