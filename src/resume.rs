@@ -11,6 +11,7 @@ use crate::{
     app::{App, Cluster},
     audit::End,
     error::{Error, Kind, Result},
+    execute::adopted,
     journal::{Head, Left, Record},
     lanes::{Did, Engine, Lanes, OnFailure, Report, Resumed, Way},
     plan::{Outcome, Plan, State},
@@ -146,10 +147,16 @@ async fn settle(pve: &Reader<'_>, head: &Head, lanes: &Lanes, got: &mut [Resumed
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let age = now.saturating_sub(Duration::from_secs(head.at));
     let since = Instant::now().checked_sub(age + Duration::from_secs(5)).unwrap_or_else(Instant::now);
+    let begun = got.iter().flat_map(|got| &got.did).filter_map(|did| match did {
+        Did::Begun(upid) => Some(upid.to_string()),
+        _ => None,
+    });
+    let mut known: Vec<String> = begun.collect();
     for (lane, got) in lanes.lanes.iter().zip(got) {
         for (step, did) in lane.steps.iter().zip(&mut got.did) {
             let (Did::Sent, Some(request)) = (&*did, &step.request) else { continue };
-            if let Some(upid) = pve.adopt_lost_task(request, since).await? {
+            if let Some(upid) = adopted(pve, request, since, &known).await? {
+                known.push(upid.to_string());
                 *did = Did::Begun(upid);
             } else if let Some(is_there) = seen(pve, request).await? {
                 *did = if is_there { Did::Done } else { Did::Nothing };
@@ -170,9 +177,9 @@ async fn seen(pve: &Reader<'_>, request: &Request) -> Result<Option<bool>> {
         return Ok(Some(current["status"] == "running"));
     }
     let ha = request.param_of("sid").filter(|_| request.path == "/cluster/ha/resources");
-    let there = match (ha, makes(request)) {
+    let there = match (ha, Reach::makes(request)) {
         (Some(sid), _) => pve.get::<Value>(format!("/cluster/ha/resources/{}", encode(sid))).await,
-        (_, Some(path)) => pve.get::<Value>(path).await,
+        (_, Some((_, path))) => pve.get::<Value>(path).await,
         (None, None) => return Ok(None),
     };
     match there {
@@ -181,13 +188,6 @@ async fn seen(pve: &Reader<'_>, request: &Request) -> Result<Option<bool>> {
         Err(e) if e.is_not_found() => Ok(Some(false)),
         Err(e) => Err(e),
     }
-}
-
-/// Where the configuration of the guest is that a request makes.
-fn makes(request: &Request) -> Option<String> {
-    let (vmid, made) = Reach::of(std::slice::from_ref(request)).made.pop_first()?;
-    let kind = if request.path.contains("/lxc") { "lxc" } else { "qemu" };
-    Some(format!("/nodes/{}/{kind}/{vmid}/config", encode(&made.node)))
 }
 
 /// Nothing is done twice: what may have been done and cannot be seen is not sent again.

@@ -134,7 +134,7 @@ async fn protected(words: &str, protect: impl Fn(&Sandbox, &mut Safety)) {
             }
             Err(error) => panic!("{}: {error}", entry.name),
             Ok(answer) => {
-                let copies = ["clone", "create", "restore"].iter().any(|word| entry.name.contains(word));
+                let copies = ["clone", "create", "restore", "provision-"].iter().any(|word| entry.name.contains(word));
                 assert!(
                     copies || unchanged || answer["about"].get("vmid").is_none(),
                     "{} was let through: {answer}",

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::{
     error::Result,
-    policy::{Approved, Policy},
-    pve::{Client, Reader, Upid},
+    policy::{Approved, Policy, Reach},
+    pve::{Client, Reader, Request, Upid},
     trail::Trail,
 };
 
@@ -34,10 +34,13 @@ impl Sender<'_> {
             Some(file) => self.client.upload(approved, file.clone(), reader.scope()).await,
         };
         let answer = match sent {
-            Err(e) if e.is_unclear() => match reader.adopt_lost_task(approved.request(), before).await {
-                Ok(Some(upid)) => Value::from(upid.to_string()),
-                _ => return Err(e),
-            },
+            Err(e) if e.is_unclear() => {
+                let known: Vec<String> = self.trail.sent().into_iter().filter_map(|sent| sent.upid).collect();
+                match adopted(reader, approved.request(), before, &known).await {
+                    Ok(Some(upid)) => Value::from(upid.to_string()),
+                    _ => return Err(e),
+                }
+            }
             answer => answer?,
         };
         let upid = upid_of(&answer)?;
@@ -45,6 +48,21 @@ impl Sender<'_> {
             self.trail.began(at, upid);
         }
         Ok((answer, upid))
+    }
+}
+
+/// The task that a request began whose answer was lost; `known` are those of other requests. The task of a clone names the
+/// template, of which several may be made at the same time: so the guest has to be there, too.
+///
+/// # Errors
+/// The client's.
+pub async fn adopted(reader: &Reader<'_>, request: &Request, since: Instant, known: &[String]) -> Result<Option<Upid>> {
+    let found = reader.adopt_lost_task(request, since, known).await?;
+    let (Some(_), Some((_, config))) = (&found, Reach::makes(request)) else { return Ok(found) };
+    match reader.get::<Value>(config).await {
+        Ok(_) => Ok(found),
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

@@ -1,11 +1,7 @@
 //! Which guest a lane is about, so that what is taken back is never taken from another.
 
 use super::{Engine, Run, back::guest_of};
-use crate::{
-    policy::Reach,
-    pve::{Reader, encode},
-    undo::Identity,
-};
+use crate::{policy::Reach, pve::Reader, undo::Identity};
 
 impl Engine {
     /// Who the lane's guest is, where it is there already and something may be taken back.
@@ -23,10 +19,7 @@ impl Engine {
     /// Who the guest is that the first step made, so that nothing else is ever taken for it.
     pub(super) async fn made(&self, run: &Run) -> Option<Identity> {
         let request = run.lane.steps.first()?.request.clone()?;
-        let vmid = run.lane.vmid?;
-        let made = Reach::of(std::slice::from_ref(&request)).made.remove(&vmid)?;
-        let kind = if request.path.contains("/lxc") { "lxc" } else { "qemu" };
-        let path = format!("/nodes/{}/{kind}/{vmid}/config", encode(&made.node));
+        let (_, path) = Reach::makes(&request).filter(|(vmid, _)| Some(*vmid) == run.lane.vmid)?;
         let reader = Reader::new(&self.way.client, &self.scope);
         reader.config_at(path).await.ok().map(|config| Identity::of(&config))
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::Method;
 
 use crate::pve::{
-    GuestKind, PropertyString, Request, Upid, decode,
+    GuestKind, PropertyString, Request, Upid, decode, encode,
     options::{is_drive, volume},
     size,
 };
@@ -75,6 +75,13 @@ impl Reach {
             reach.add(request);
         }
         reach
+    }
+
+    /// The VMID of the guest that a request makes, and where its configuration is going to be.
+    pub fn makes(request: &Request) -> Option<(u32, String)> {
+        let (vmid, made) = Self::of(std::slice::from_ref(request)).made.pop_first()?;
+        let kind = if request.path.split('/').nth(3) == Some("lxc") { "lxc" } else { "qemu" };
+        Some((vmid, format!("/nodes/{}/{kind}/{vmid}/config", encode(&made.node))))
     }
 
     fn add(&mut self, request: &Request) {

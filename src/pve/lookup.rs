@@ -141,8 +141,9 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// As [`super::Waiter::adopt`].
-    pub async fn adopt_lost_task(&self, request: &Request, since: Instant) -> Result<Option<Upid>> {
+    pub async fn adopt_lost_task(&self, request: &Request, since: Instant, known: &[String]) -> Result<Option<Upid>> {
         let Some(query) = AdoptQuery::of(self.api(), request, self.client().who(), since) else { return Ok(None) };
+        let query = AdoptQuery { known: known.to_vec(), ..query };
         self.unless_cancelled(self.client().waiter().adopt(self.client(), &query)).await
     }
 }

@@ -69,8 +69,8 @@ impl Tool for Bulk {
         "GET /nodes/{node}/qemu/{vmid}/agent/get-osinfo",
     ];
     const EXAMPLE: (&str, &str) = (
-        "Take a snapshot of everything tagged prod before the upgrade",
-        r#"{"tag": "prod", "action": "snapshot", "params": {"snapname": "before-upgrade"}, "confirm": true}"#,
+        "Take a snapshot of all web servers before they are patched",
+        r#"{"name": "web-*", "action": "snapshot", "params": {"snapname": "before-patch"}, "confirm": true}"#,
     );
 }
 
@@ -78,6 +78,7 @@ impl Action for Bulk {
     /// Each request is judged by itself, too: to delete snapshots takes what deleting takes.
     const EFFECT: Effect = Effect::Write;
     const CONTROL: Control = Control::new(3600).confirmed().waiting();
+    const LOOKS_AFTER: bool = true;
 
     async fn plan(&self, pve: &Reader<'_>) -> Result<Plan> {
         let params = self.action.params(&self.params)?;

@@ -28,6 +28,8 @@ pub struct AdoptQuery {
     pub user: String,
     /// Just before the write was sent.
     pub since: Instant,
+    /// Tasks of other writes.
+    pub known: Vec<String>,
 }
 
 impl AdoptQuery {
@@ -42,12 +44,13 @@ impl AdoptQuery {
         }
         let sent = request.params.iter().find(|(key, _)| key == "vmid").map(|(_, value)| value.shown());
         let vmid = given.get("vmid").map(String::as_str).or(sent).and_then(|v| v.parse().ok());
-        Some(Self { node: given.get("node")?.clone(), types, vmid, user, since })
+        Some(Self { node: given.get("node")?.clone(), types, vmid, user, since, known: Vec::new() })
     }
 
     /// Whether this is such a task, started at or after `since` (seconds since 1970, by the node's clock).
     fn fits(&self, upid: &Upid, since: i64) -> bool {
         self.types.contains(&upid.kind)
+            && !self.known.iter().any(|known| known == upid.as_str())
             && self.vmid.is_none_or(|vmid| upid.vmid() == Some(vmid))
             && upid.user == self.user
             && upid.starttime >= since

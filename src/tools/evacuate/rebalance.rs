@@ -55,8 +55,8 @@ impl Tool for Rebalance {
     const TITLE: &str = "Even out the load";
     const API: &[&str] = &read::API;
     const EXAMPLE: (&str, &str) = (
-        "Even out the memory of the nodes, to 5 % if that takes few moves",
-        r#"{"tolerance_percent": 5, "confirm": true}"#,
+        "Even out the memory of the nodes, to 5 % if that takes few moves, local disks too",
+        r#"{"tolerance_percent": 5, "with_local_disks": true, "confirm": true}"#,
     );
 }
 

@@ -178,7 +178,8 @@ fn better(a: &Candidate, b: &Candidate, most: u64) -> Ordering {
     if !(plenty(a) && plenty(b)) {
         return a.free.cmp(&b.free);
     }
-    let load = |c: &Candidate| (c.node.cpu.unwrap_or(1.0) * 20.0).round();
+    // In quarters: a plan that is shown must not be another one a minute later.
+    let load = |c: &Candidate| (c.node.cpu.unwrap_or(1.0) * 4.0).floor();
     b.placed.cmp(&a.placed).then_with(|| load(b).total_cmp(&load(a)))
 }
 
