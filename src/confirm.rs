@@ -185,8 +185,18 @@ impl Confirm {
 /// Whether an answer changes by itself, from one look to the next: what matters of it stands in the plan.
 fn moves(request: &str) -> bool {
     let path = request.split_once('?').map_or(request, |(path, _)| path);
-    let ends =
-        ["/nodes", "/status", "/storage", "/content", "/nextid", "cluster/resources", "/rrddata", "/lxc", "/qemu"];
+    let ends = [
+        "/nodes",
+        "/status",
+        "/manager_status",
+        "/storage",
+        "/content",
+        "/nextid",
+        "cluster/resources",
+        "/rrddata",
+        "/lxc",
+        "/qemu",
+    ];
     let ends = ends.iter().chain(&["/tasks", "/time", "/status/current"]);
     ends.into_iter().any(|end| path.ends_with(end)) || path.contains("/tasks/") || path.contains("/agent/")
 }

@@ -68,6 +68,26 @@ const CONDITIONAL: &[(&str, &str)] = &[
     ("backups", "VM.Config.Network"),
     ("backups", "Sys.Audit"),
     ("configure", "Sys.Audit"),
+    // What images, templates, pools, HA and cloud-init take, which the examples do without.
+    ("provision", "Datastore.Allocate"),
+    ("provision", "Datastore.AllocateTemplate"),
+    ("provision", "Pool.Allocate"),
+    ("provision", "Sys.Console"),
+    ("provision", "Sys.Modify"),
+    ("provision", "VM.Config.Cloudinit"),
+    // Of guests that are not seen none is in the way.
+    ("evacuate", "VM.Audit"),
+    // What the other actions take.
+    ("bulk", "Datastore.AllocateSpace"),
+    ("bulk", "VM.Backup"),
+    ("bulk", "VM.Config.CPU"),
+    ("bulk", "VM.Config.Disk"),
+    ("bulk", "VM.Config.Memory"),
+    ("bulk", "VM.Config.Network"),
+    ("bulk", "VM.Config.Options"),
+    ("bulk", "VM.GuestAgent.Unrestricted"),
+    ("bulk", "VM.Migrate"),
+    ("bulk", "VM.PowerMgmt"),
 ];
 
 /// The calls of these tools: their examples, and more.

@@ -56,7 +56,7 @@ async fn a_dry_run_shows_where_the_machines_go_and_what_would_take_them_back() {
         plan["rollback"].as_array().unwrap().iter().take(3).map(|r| r["path"].as_str().unwrap()).collect();
     let gone = format!("/nodes/{node}/{at}");
     assert_eq!(back, ["/cluster/ha/resources/vm%3A112", format!("{gone}/status/stop").as_str(), gone.as_str()]);
-    assert!(plan["checked"].to_string().contains("memory free"), "{plan}");
+    assert!(plan["checked"].to_string().contains("memory not given to guests"), "{plan}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -166,7 +166,7 @@ async fn a_dry_run_shows_all_requests_and_the_way_back_and_sends_none() {
         "DELETE /nodes/pve1/storage/nas/content/nas%3Avztmpl%2Fdebian-11-standard_11.7-1_amd64.tar.zst"
     );
     let why = plan["checked"].to_string();
-    assert!(why.contains("cache01 on pve1: ") && why.contains(" GiB memory free, load "), "{why}");
+    assert!(why.contains("cache01 on pve1: ") && why.contains(" GiB memory not given to guests, load "), "{why}");
     assert_eq!(test.sent.writes(), Vec::<String>::new());
 }
 

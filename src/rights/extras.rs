@@ -80,7 +80,12 @@ const EXTRAS: &[Extra] = &[
         Some("what is there already"),
     ),
     (&["proxmox-list-networks"], "/nodes/{node}", &["Sys.Audit"], Some("what is no bridge")),
-    (&["proxmox-create-vm", "proxmox-create-lxc"], "/nodes/{node}", &["Sys.Audit"], Some("choosing a node")),
+    (
+        &["proxmox-create-vm", "proxmox-create-lxc", "proxmox-provision-vm", "proxmox-provision-lxc"],
+        "/nodes/{node}",
+        &["Sys.Audit"],
+        Some("choosing a node"),
+    ),
     (&["proxmox-restore-vm"], GUEST, &["VM.Config.Options", "VM.Config.Network"], Some("a new name")),
     // New guests.
     (
@@ -102,6 +107,22 @@ const EXTRAS: &[Extra] = &[
         None,
     ),
     (&["proxmox-create-vm", "proxmox-create-lxc"], GUEST, &["VM.Config.Network"], Some("network devices")),
+    (
+        &["proxmox-provision-vm", "proxmox-provision-lxc"],
+        GUEST,
+        &["VM.Config.CPU", "VM.Config.Memory", "VM.Config.Disk", "VM.Config.Network", "VM.Config.Options"],
+        Some("what is set"),
+    ),
+    (&["proxmox-provision-vm"], GUEST, &["VM.Config.Cloudinit"], Some("what is set")),
+    (&["proxmox-provision-lxc"], BRIDGE, &["SDN.Use"], Some("network devices")),
+    (&["proxmox-diff"], "/", &["Sys.Syslog"], Some("the cluster's log")),
+    (&["proxmox-evacuate-node", "proxmox-rebalance"], STORAGE, &["Datastore.Audit"], None),
+    (
+        &["proxmox-bulk"],
+        GUEST,
+        &["VM.Config.CPU", "VM.Config.Memory", "VM.Config.Network", "VM.Config.Disk", "VM.Config.Options"],
+        Some("options and tags"),
+    ),
     (
         &["proxmox-create-vm"],
         GUEST,

@@ -55,8 +55,8 @@ impl Tool for Rebalance {
     const TITLE: &str = "Even out the load";
     const API: &[&str] = &read::API;
     const EXAMPLE: (&str, &str) = (
-        "Even out the memory of the nodes, to 5 % if that takes few moves, local disks too",
-        r#"{"tolerance_percent": 5, "with_local_disks": true, "confirm": true}"#,
+        "Even out the memory of the nodes, as far as one move does it, local disks too",
+        r#"{"tolerance_percent": 5, "max_moves": 1, "with_local_disks": true, "confirm": true}"#,
     );
 }
 

@@ -1,5 +1,7 @@
-//! Which node each of several new guests goes to: of those that can have it the one with most free memory, then the least
-//! busy, then the one with most room on its storage. Those placed already count as if they ran.
+//! Which node each of several new guests goes to: of those that can have it the one with most memory that no running guest
+//! may take, then one that is not busy, then the one with most room on its storage. Those placed already count as if they
+//! ran. Counted is what guests may take and not what they take just now, so that a plan that is shown is the same a minute
+//! later.
 
 use std::{cmp::Ordering, collections::HashMap};
 
@@ -14,6 +16,8 @@ use crate::{
 /// Nodes that are asked at the same time.
 const AT_ONCE: usize = 16;
 const GIB: u64 = 1 << 30;
+/// Share of a node's CPUs above which it is passed over where another is as good.
+const BUSY: f64 = 0.8;
 
 /// What has to find a place.
 #[derive(Debug, Clone, Copy)]
@@ -71,9 +75,14 @@ pub async fn choose(pve: &Reader<'_>, wanted: Wanted<'_>) -> Result<Vec<Placed>>
     });
     let (mut candidates, mut silent) = (Vec::new(), Vec::new());
     let mut asked = stream::iter(asked).buffered(AT_ONCE);
+    let promised = promised(pve).await?;
     while let Some((node, storages)) = asked.next().await {
         match storages {
-            Ok(storages) => candidates.push(Candidate { free: node.free(), node, storages, placed: 0 }),
+            Ok(storages) => {
+                let promised = promised.get(&node.node).copied().unwrap_or_default();
+                let free = node.free().and(node.maxmem()).map(|all| all.saturating_sub(promised));
+                candidates.push(Candidate { free, node, storages, placed: 0 });
+            }
             Err(e) if e.kind() == Kind::Cancelled => return Err(e),
             Err(e) => silent.push(format!("{}: {e}", node.node)),
         }
@@ -117,6 +126,15 @@ pub async fn choose(pve: &Reader<'_>, wanted: Wanted<'_>) -> Result<Vec<Placed>>
         placed.push(one);
     }
     Ok(placed)
+}
+
+/// Bytes of memory that the running guests of each node may take.
+async fn promised(pve: &Reader<'_>) -> Result<HashMap<String, u64>> {
+    let mut all = HashMap::new();
+    for guest in pve.resources().await?.iter().filter(|guest| &*guest.status == "running") {
+        *all.entry(guest.node.to_string()).or_default() += guest.maxmem.unwrap_or_default();
+    }
+    Ok(all)
 }
 
 /// Tells where each goes and why, and what is tight there.
@@ -172,15 +190,14 @@ async fn nodes(pve: &Reader<'_>, wanted: &Wanted<'_>) -> Result<(Vec<NodeHere>, 
     Ok((nodes, why))
 }
 
-/// Which is better, by memory and load. Those that have nearly as much free memory as the best are alike in that.
+/// Which is better, by memory and load. Those that have three quarters of the best one's free memory are alike in that.
 fn better(a: &Candidate, b: &Candidate, most: u64) -> Ordering {
-    let plenty = |c: &Candidate| c.free.is_some_and(|free| free >= most / 10 * 9);
+    let plenty = |c: &Candidate| c.free.is_some_and(|free| free >= most / 4 * 3);
     if !(plenty(a) && plenty(b)) {
         return a.free.cmp(&b.free);
     }
-    // In quarters: a plan that is shown must not be another one a minute later.
-    let load = |c: &Candidate| (c.node.cpu.unwrap_or(1.0) * 4.0).floor();
-    b.placed.cmp(&a.placed).then_with(|| load(b).total_cmp(&load(a)))
+    let busy = |c: &Candidate| c.node.cpu.is_none_or(|load| load > BUSY);
+    busy(b).cmp(&busy(a)).then_with(|| b.placed.cmp(&a.placed))
 }
 
 fn nowhere(lacks: &[String]) -> Error {
@@ -192,7 +209,7 @@ fn described(candidate: &Candidate, storages: &[usize], rooms: &Rooms, wanted: &
     let (node, free) = (&candidate.node.node, candidate.free);
     let mut facts = Vec::new();
     if let (Some(free), Some(all)) = (free, candidate.node.maxmem()) {
-        facts.push(format!("{} of {} GiB memory free", free / GIB, all / GIB));
+        facts.push(format!("{} of {} GiB memory not given to guests", free / GIB, all / GIB));
     }
     if let Some(cpu) = candidate.node.cpu {
         facts.push(format!("load {:.0} %", cpu * 100.0));
@@ -210,7 +227,11 @@ fn described(candidate: &Candidate, storages: &[usize], rooms: &Rooms, wanted: &
         Some(format!("{name} has {} GiB left on {node}, and gets a disk of {}", room / GIB, disk.bytes / GIB))
     });
     let memory = free.filter(|free| *free < wanted.memory).map(|free| {
-        format!("{node} has {:.1} GiB memory free, and gets a guest with {:.1}", gib(free), gib(wanted.memory))
+        format!(
+            "{node} has {:.1} GiB memory not given to guests, and gets a guest with {:.1}",
+            gib(free),
+            gib(wanted.memory)
+        )
     });
     let warning: Vec<String> = memory.into_iter().chain(short).collect();
     Placed {
