@@ -75,6 +75,8 @@ const CONDITIONAL: &[(&str, &str)] = &[
     ("provision", "Sys.Console"),
     ("provision", "Sys.Modify"),
     ("provision", "VM.Config.Cloudinit"),
+    // Of a saved state only.
+    ("diff", "Pool.Audit"),
     // Of guests that are not seen none is in the way.
     ("evacuate", "VM.Audit"),
     // What the other actions take.

@@ -115,16 +115,14 @@ impl Rebalance {
                 if placed.moves.len() >= self.max_moves { "max_moves is reached" } else { "no other move would help" };
             format!("nodes stay {:.0} % apart: {why}", left * 100.0)
         });
+        // Without figures: they move by themselves, and the plan would be another one for whoever said yes to it.
         plan.summary = match placed.moves.len() {
-            0 => format!("even out {word}: nothing to move, nodes are {:.0} % apart", apart(&before) * 100.0),
-            n => format!(
-                "even out {word}: move {n} ({}); nodes are {:.0} % apart, then {:.0} %",
-                counted(&placed.moves),
-                apart(&before) * 100.0,
-                left * 100.0
-            ),
+            0 => format!("even out {word}: nothing to move"),
+            n => format!("even out {word}: move {n} ({})", counted(&placed.moves)),
         };
-        Ok(plan)
+        Ok(plan
+            .about("percent_apart", (apart(&before) * 100.0).round())
+            .about("percent_apart_after", (left * 100.0).round()))
     }
 
     /// Each where it is wanted; all, or none.
