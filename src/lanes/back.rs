@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
-use super::{Did, Engine, How, Run};
+use super::{Did, Engine, How, Run, run::stages};
 use crate::{
     error::{Error, Kind, Result},
     policy::Approved,
@@ -25,12 +25,7 @@ impl Engine {
     pub(super) async fn back(&self, mut runs: Vec<Run>) -> Vec<Run> {
         runs.sort_by_key(|run| std::cmp::Reverse(run.lane.stage));
         let mut ended = Vec::new();
-        let mut runs = runs.into_iter().peekable();
-        while let Some(stage) = runs.peek().map(|run| run.lane.stage) {
-            let mut now = Vec::new();
-            while let Some(run) = runs.next_if(|run| run.lane.stage == stage) {
-                now.push(run);
-            }
+        for now in stages(runs) {
             let now = stream::iter(now).map(|run| self.lane_back(run)).buffer_unordered(self.parallel());
             ended.extend(now.collect::<Vec<Run>>().await);
         }

@@ -17,7 +17,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Did, How, Lane, Lanes, OnFailure, Out, Report, Resumed, Run, board::Board, report, run::Ready};
+use super::{
+    Did, How, Lane, Lanes, OnFailure, Out, Report, Resumed, Run,
+    board::Board,
+    report,
+    run::{Ready, stages},
+};
 use crate::{
     error::{Error, Kind, Result},
     execute::Sender,
@@ -151,12 +156,7 @@ impl Engine {
 
     async fn stages(&self, runs: Vec<Run>) -> Vec<Run> {
         let mut ended = Vec::new();
-        let mut runs = runs.into_iter().peekable();
-        while let Some(stage) = runs.peek().map(|run| run.lane.stage) {
-            let mut now = Vec::new();
-            while let Some(run) = runs.next_if(|run| run.lane.stage == stage) {
-                now.push(run);
-            }
+        for now in stages(runs) {
             // All are asked at once, so that one that waits for its group is passed by those of others.
             let (slots, all) = (Semaphore::new(self.parallel()), now.len());
             let now = stream::iter(now).map(|run| self.lane(run, &slots)).buffer_unordered(all);

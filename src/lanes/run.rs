@@ -67,6 +67,19 @@ pub struct Resumed {
     pub identity: Option<Identity>,
 }
 
+/// Stage by stage, in the order in which they stand.
+pub(super) fn stages(runs: Vec<Run>) -> Vec<Vec<Run>> {
+    let mut stages: Vec<Vec<Run>> = Vec::new();
+    for run in runs {
+        let same = |stage: &&mut Vec<Run>| stage.first().is_some_and(|first| first.lane.stage == run.lane.stage);
+        match stages.last_mut().filter(same) {
+            Some(stage) => stage.push(run),
+            None => stages.push(vec![run]),
+        }
+    }
+    stages
+}
+
 impl Run {
     /// Gives each step its approved request, in the order of [`Lanes::requests`].
     pub(super) fn may_send(&mut self, approved: &mut impl Iterator<Item = Approved>) {
