@@ -76,7 +76,7 @@ impl Lab {
         names.sort();
         let state = |name: &String| {
             let (info, _) = self.json(&["call", "proxmox-vm-info", &format!("name={name}")]);
-            text(&info["current"]["status"])
+            text(&info["status"])
         };
         names.iter().map(|name| (name.clone(), state(name))).collect()
     }
