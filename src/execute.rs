@@ -5,7 +5,7 @@ pub mod abort;
 pub mod lanes;
 mod send;
 
-pub use self::send::{Sender, adopted};
+pub use self::send::{Sender, adopted, is_made};
 
 use futures::future::join_all;
 use serde_json::{Map, Value, json};

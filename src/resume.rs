@@ -11,7 +11,7 @@ use crate::{
     app::{App, Cluster},
     audit::End,
     error::{Error, Kind, Result},
-    execute::adopted,
+    execute::{adopted, is_made},
     journal::{Head, Left, Record},
     lanes::{Did, Engine, Lanes, OnFailure, Report, Resumed, Way},
     plan::{Outcome, Plan, State},
@@ -60,7 +60,7 @@ pub async fn take_up(
     };
     let reader = Reader::new(&cluster.client, &scope);
     let mut got = left.got.clone();
-    settle(&reader, &left.head, &lanes, &mut got).await?;
+    settle(&reader, &left.head, &lanes, &mut got, wish).await?;
     if wish == Wish::Finish {
         certain(&lanes, &got)?;
     } else {
@@ -143,7 +143,7 @@ fn entry(head: &Head) -> Result<&'static Entry> {
 }
 
 /// Finds out, as far as that is possible, what came of what had been sent when the process ended.
-async fn settle(pve: &Reader<'_>, head: &Head, lanes: &Lanes, got: &mut [Resumed]) -> Result<()> {
+async fn settle(pve: &Reader<'_>, head: &Head, lanes: &Lanes, got: &mut [Resumed], wish: Wish) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let age = now.saturating_sub(Duration::from_secs(head.at));
     let since = Instant::now().checked_sub(age + Duration::from_secs(5)).unwrap_or_else(Instant::now);
@@ -158,7 +158,10 @@ async fn settle(pve: &Reader<'_>, head: &Head, lanes: &Lanes, got: &mut [Resumed
             if let Some(upid) = adopted(pve, request, since, &known).await? {
                 known.push(upid.to_string());
                 *did = Did::Begun(upid);
-            } else if let Some(is_there) = seen(pve, request).await? {
+            } else if wish == Wish::Finish
+                && let Some(is_there) = seen(pve, request).await?
+            {
+                // The way back looks for itself, and also waits for what is still coming into being.
                 *did = if is_there { Did::Done } else { Did::Nothing };
             }
         }
@@ -177,14 +180,12 @@ async fn seen(pve: &Reader<'_>, request: &Request) -> Result<Option<bool>> {
         return Ok(Some(current["status"] == "running"));
     }
     let ha = request.param_of("sid").filter(|_| request.path == "/cluster/ha/resources");
-    let there = match (ha, Reach::makes(request)) {
-        (Some(sid), _) => pve.get::<Value>(format!("/cluster/ha/resources/{}", encode(sid))).await,
-        (_, Some((_, path))) => pve.get::<Value>(path).await,
-        (None, None) => return Ok(None),
-    };
-    match there {
+    let Some(sid) = ha else {
         // A guest without a task that made it may be anybody's.
-        Ok(_) => Ok(ha.map(|_| true)),
+        return Ok(is_made(pve, request).await?.filter(|made| !made));
+    };
+    match pve.get::<Value>(format!("/cluster/ha/resources/{}", encode(sid))).await {
+        Ok(_) => Ok(Some(true)),
         Err(e) if e.is_not_found() => Ok(Some(false)),
         Err(e) => Err(e),
     }

@@ -58,12 +58,27 @@ impl Sender<'_> {
 /// The client's.
 pub async fn adopted(reader: &Reader<'_>, request: &Request, since: Instant, known: &[String]) -> Result<Option<Upid>> {
     let found = reader.adopt_lost_task(request, since, known).await?;
-    let (Some(_), Some((_, config))) = (&found, Reach::makes(request)) else { return Ok(found) };
-    match reader.get::<Value>(config).await {
-        Ok(_) => Ok(found),
-        Err(e) if e.is_not_found() => Ok(None),
-        Err(e) => Err(e),
+    match found.is_none() || is_made(reader, request).await?.unwrap_or(true) {
+        true => Ok(found),
+        false => Ok(None),
     }
+}
+
+/// Whether the guest is there, or coming into being, that a request makes; nothing for one that makes none.
+///
+/// # Errors
+/// The client's.
+pub async fn is_made(reader: &Reader<'_>, request: &Request) -> Result<Option<bool>> {
+    let places = Reach::makes(request).map(|(_, config)| config).into_iter().chain(Reach::makes_first(request));
+    let mut makes = None;
+    for config in places {
+        match reader.get::<Value>(config).await {
+            Ok(_) => return Ok(Some(true)),
+            Err(e) if e.is_not_found() => makes = Some(false),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(makes)
 }
 
 /// The task, where Proxmox answered with one.

@@ -84,6 +84,14 @@ impl Reach {
         Some((vmid, format!("/nodes/{}/{kind}/{vmid}/config", encode(&made.node))))
     }
 
+    /// Where that configuration is meanwhile: a clone for another node is made on its template's first.
+    pub fn makes_first(request: &Request) -> Option<String> {
+        let (vmid, _) = Self::makes(request)?;
+        let mut segments = request.path.split('/').skip(2);
+        let (node, kind) = (segments.next()?, segments.next()?);
+        Some(format!("/nodes/{node}/{kind}/{vmid}/config"))
+    }
+
     fn add(&mut self, request: &Request) {
         let segments: Vec<String> = request.path.split('/').skip(1).map(decode).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
