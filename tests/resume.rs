@@ -146,10 +146,16 @@ fn what_a_killed_program_had_begun_is_taken_back() {
 
 #[test]
 fn what_a_killed_program_had_begun_is_finished() {
-    for lines in [2, 8, 15] {
+    for lines in [8, 15, 20] {
         let lab = Lab::start(&format!("finish-{lines}"));
         assert!(lab.killed_at(lines), "it ended before its record had {lines} lines");
         let (told, code) = lab.json(&["resume", "--finish"]);
+        // Killed while a request was on its way: what may have been done is not done again, only taken back.
+        if told["error"]["kind"] == "unclear" {
+            assert_eq!(lab.json(&["resume", "--rollback"]).1, Some(0));
+            assert_eq!(lab.machines(), []);
+            continue;
+        }
         assert_eq!(code, Some(0), "killed at {lines}: {told}");
         let all = ["app01", "app02", "app03"].map(|name| (name.to_owned(), "running".to_owned()));
         assert_eq!(lab.machines(), all, "killed at {lines}: {told}");

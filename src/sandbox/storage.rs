@@ -123,7 +123,13 @@ impl Volumes {
         self.0.entry(Self::place(storage, node)).or_default().insert(volume.volid.clone(), volume);
     }
     pub fn remove(&mut self, storage: &Storage, node: &str, volid: &str) -> Option<Volume> {
-        self.0.get_mut(&Self::place(storage, node))?.remove(volid)
+        let place = Self::place(storage, node);
+        let volumes = self.0.get_mut(&place)?;
+        let gone = volumes.remove(volid);
+        if volumes.is_empty() {
+            self.0.remove(&place);
+        }
+        gone
     }
     /// Bytes taken on the storage (of that node).
     pub fn used(&self, storage: &Storage, node: &str) -> u64 {
